@@ -1,0 +1,3 @@
+//! Many tables of one machine as one value, from any container.
+
+pub mod memory_map;

@@ -1,0 +1,31 @@
+//! memtopo
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        clippy::as_conversions,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "a failing test is meant to stop"
+    )
+)]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
+#[cfg(feature = "alloc")]
+pub mod bundle;
+pub mod error;
+#[cfg(feature = "alloc")]
+pub mod linux;
+pub mod range;
+pub mod render;
+pub mod tables;
+#[cfg(feature = "alloc")]
+pub mod topology;
+pub mod units;

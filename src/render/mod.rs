@@ -1,0 +1,1 @@
+//! Every output form, over `core::fmt::Write`.

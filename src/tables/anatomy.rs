@@ -1,0 +1,403 @@
+//! A table taken apart: every byte of it, in order, in groups that printers and builders understand.
+//!
+//! The groups cover the input without gap or overlap, whatever is wrong with it: a fault is told with the group
+//! in which it lies, bytes that cannot be walked are a group of their own.
+
+use super::cdat::CdatHeader;
+use super::e820::E820Entry;
+use super::efi::EfiDescriptor;
+use super::entries::{Entries, Medium, Narrow, RawEntry, Wide};
+use super::header::{SdtHeader, Table, right_checksum};
+use super::layout::{Layout, ListPart, MAX_LISTS, Structure};
+use super::root::{RsdpExtension, RsdpV1};
+use super::schema::{Body, FramingKind, TableSchema};
+use crate::error::{Cause, TableError};
+use crate::units::{Signature, widen};
+use zerocopy::FromBytes;
+
+/// What kind of bytes an input holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// An ACPI table with the common header.
+    Sdt,
+    /// The Root System Description Pointer.
+    Rsdp,
+    /// A CDAT.
+    Cdat,
+    /// EFI memory descriptors, `stride` bytes apart.
+    EfiMap {
+        /// Bytes from one descriptor to the next; at least 40.
+        stride: usize,
+    },
+    /// E820 entries.
+    E820,
+}
+
+/// The part that a group plays in its table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The header.
+    Header,
+    /// The fixed fields behind the header.
+    Prologue,
+    /// One structure of the body.
+    Structure {
+        /// Its type number; `None` in maps, whose entries have none.
+        kind: Option<u16>,
+    },
+    /// A body whose make-up is not known.
+    Body,
+    /// Bytes of the body that cannot be walked, because of the group's fault.
+    Unwalked,
+    /// Bytes behind the table.
+    Trailing,
+}
+
+/// Bytes that belong together.
+#[derive(Clone, Copy, Debug)]
+pub struct Group<'a> {
+    /// What they are.
+    pub role: Role,
+    /// How they are laid out, when that is known.
+    pub layout: Option<&'static Layout>,
+    /// Offset of the first byte in the input.
+    pub offset: usize,
+    /// The bytes.
+    pub bytes: &'a [u8],
+    /// What is wrong in or with them.
+    pub faults: [Option<TableError>; 2],
+}
+
+impl<'a> Group<'a> {
+    /// Bytes that the layout explains: the fixed fields and lists, or as much of them as there is.
+    #[must_use]
+    pub fn explained(&self) -> usize {
+        let Some(layout) = self.layout else { return 0 };
+        let (_, needed) = layout.parts(self.bytes);
+        usize::try_from(needed).unwrap_or(usize::MAX).min(self.bytes.len())
+    }
+
+    /// The bytes behind what the layout explains, with their offset in the input.
+    #[must_use]
+    pub fn rest(&self) -> (usize, &'a [u8]) {
+        let explained = self.explained();
+        (self.offset.saturating_add(explained), self.bytes.get(explained..).unwrap_or_default())
+    }
+
+    /// The lists of the structure.
+    #[must_use]
+    pub fn lists(&self) -> [ListPart<'a>; MAX_LISTS] {
+        self.layout.map_or([ListPart::EMPTY; MAX_LISTS], |layout| layout.parts(self.bytes).0)
+    }
+}
+
+/// The groups of one input, in order. Made by [`anatomy`].
+#[derive(Clone, Debug)]
+pub struct Anatomy<'a> {
+    table: Signature,
+    revision: u8,
+    schema: TableSchema,
+    bytes: &'a [u8],
+    fixed: [Option<Group<'a>>; 2],
+    body: Walk<'a>,
+    body_offset: usize,
+    trailing: Option<Group<'a>>,
+}
+
+/// What is left of the body.
+#[derive(Clone, Debug)]
+enum Walk<'a> {
+    Narrow(Entries<'a, Narrow>),
+    Medium(Entries<'a, Medium>),
+    Wide(Entries<'a, Wide>),
+    /// Entries of one size, without a type.
+    Stride(usize, &'static Layout),
+    /// One group for everything that is left.
+    Whole(Role),
+    Done,
+}
+
+/// Takes `input` apart.
+///
+/// # Errors
+/// [`Cause::Truncated`] when it is shorter than the header of its format; [`Cause::Stride`] for an EFI stride
+/// below 40.
+pub fn anatomy(format: Format, input: &[u8]) -> Result<Anatomy<'_>, TableError> {
+    match format {
+        Format::Sdt => sdt(input),
+        Format::Rsdp => rsdp(input),
+        Format::Cdat => cdat(input),
+        Format::EfiMap { stride } => {
+            if stride < EfiDescriptor::LAYOUT.size {
+                return Err(TableError {
+                    table: Signature::EFI_MAP,
+                    offset: 0,
+                    cause: Cause::Stride,
+                    expected: widen(EfiDescriptor::LAYOUT.size),
+                    found: widen(stride),
+                });
+            }
+            Ok(map(Signature::EFI_MAP, input, stride, &const { EfiDescriptor::LAYOUT }))
+        }
+        Format::E820 => Ok(map(Signature::E820, input, E820Entry::LAYOUT.size, &const { E820Entry::LAYOUT })),
+    }
+}
+
+fn group<'a>(role: Role, layout: Option<&'static Layout>, offset: usize, bytes: &'a [u8]) -> Group<'a> {
+    Group { role, layout, offset, bytes, faults: [None; 2] }
+}
+
+/// Bytes behind a table of `length` bytes, as a group with its fault.
+fn trailing(table: Signature, length: usize, bytes: &[u8]) -> Option<Group<'_>> {
+    let fault = TableError {
+        table,
+        offset: widen(length),
+        cause: Cause::TrailingBytes,
+        expected: widen(length),
+        found: widen(length).saturating_add(widen(bytes.len())),
+    };
+    (!bytes.is_empty())
+        .then(|| Group { faults: [Some(fault), None], ..group(Role::Trailing, None, length, bytes) })
+}
+
+fn sdt(input: &[u8]) -> Result<Anatomy<'_>, TableError> {
+    let table = Table::parse(input)?;
+    let bytes = table.bytes();
+    let schema = TableSchema::of(table.signature());
+    let mut faults = table.faults();
+    let header = Group {
+        faults: [faults.next(), faults.next()],
+        ..group(
+            Role::Header,
+            Some(&const { SdtHeader::LAYOUT }),
+            0,
+            bytes.get(..SdtHeader::SIZE).unwrap_or_default(),
+        )
+    };
+    let mut body_offset = SdtHeader::SIZE;
+    let prologue = schema.prologue.map(|layout| {
+        let rest = bytes.get(SdtHeader::SIZE..).unwrap_or_default();
+        let end = match schema.body {
+            Body::Lists => rest.len(),
+            _ => layout.size.min(rest.len()),
+        };
+        body_offset = SdtHeader::SIZE.saturating_add(end);
+        let mut prologue =
+            group(Role::Prologue, Some(layout), SdtHeader::SIZE, rest.get(..end).unwrap_or_default());
+        prologue.faults = [layout_fault(schema.signature, &prologue), None];
+        prologue
+    });
+    let body = match schema.body {
+        Body::Structures(structures) => match structures.framing {
+            FramingKind::Narrow => Walk::Narrow(Entries::new(schema.signature, bytes, body_offset)),
+            FramingKind::Medium => Walk::Medium(Entries::new(schema.signature, bytes, body_offset)),
+            FramingKind::Wide => Walk::Wide(Entries::new(schema.signature, bytes, body_offset)),
+        },
+        Body::Lists => Walk::Done,
+        Body::Opaque => Walk::Whole(Role::Body),
+    };
+    Ok(Anatomy {
+        table: schema.signature,
+        revision: table.revision(),
+        schema,
+        bytes,
+        fixed: [Some(header), prologue],
+        body,
+        body_offset,
+        trailing: trailing(schema.signature, bytes.len(), table.trailing()),
+    })
+}
+
+fn cdat(input: &[u8]) -> Result<Anatomy<'_>, TableError> {
+    let table = super::cdat::Cdat::parse(input)?;
+    let bytes = table.bytes();
+    let size = CdatHeader::LAYOUT.size;
+    let mut faults = table.faults();
+    let header = Group {
+        faults: [faults.next(), faults.next()],
+        ..group(Role::Header, Some(&const { CdatHeader::LAYOUT }), 0, bytes.get(..size).unwrap_or_default())
+    };
+    Ok(Anatomy {
+        table: Signature::CDAT,
+        revision: table.header().revision.get(),
+        schema: super::cdat::SCHEMA,
+        bytes,
+        fixed: [Some(header), None],
+        body: Walk::Medium(Entries::new(Signature::CDAT, bytes, size)),
+        body_offset: size,
+        trailing: trailing(Signature::CDAT, bytes.len(), table.trailing()),
+    })
+}
+
+fn rsdp(input: &[u8]) -> Result<Anatomy<'_>, TableError> {
+    let first = RsdpV1::LAYOUT.size;
+    let (v1, rest) = RsdpV1::ref_from_prefix(input).map_err(|_| TableError {
+        table: Signature::RSDP,
+        offset: 0,
+        cause: Cause::Truncated,
+        expected: widen(first),
+        found: widen(input.len()),
+    })?;
+    let size = if v1.revision.get() >= 2 { RsdpExtension::LAYOUT.size.min(rest.len()) } else { 0 };
+    let length = first.saturating_add(size);
+    let bytes = input.get(..length).unwrap_or_default();
+    let sum_fault = |range: &[u8], at: usize| {
+        let found = range.get(at).copied()?;
+        let right = right_checksum(range, found);
+        (right != found).then(|| TableError {
+            table: Signature::RSDP,
+            offset: widen(at),
+            cause: Cause::Checksum,
+            expected: u64::from(right),
+            found: u64::from(found),
+        })
+    };
+    let v1_bytes = bytes.get(..first).unwrap_or_default();
+    let header = Group {
+        faults: [sum_fault(v1_bytes, 8), None],
+        ..group(Role::Header, Some(&const { RsdpV1::LAYOUT }), 0, v1_bytes)
+    };
+    let extension = bytes.get(first..).filter(|bytes| !bytes.is_empty()).map(|extension| {
+        let layout = &const { RsdpExtension::LAYOUT };
+        let group = group(Role::Prologue, Some(layout), first, extension);
+        Group { faults: [layout_fault(Signature::RSDP, &group), sum_fault(bytes, 32)], ..group }
+    });
+    Ok(Anatomy {
+        table: Signature::RSDP,
+        revision: v1.revision.get(),
+        schema: TableSchema::of(Signature::RSDP),
+        bytes,
+        fixed: [Some(header), extension],
+        body: Walk::Done,
+        body_offset: length,
+        trailing: trailing(Signature::RSDP, length, input.get(length..).unwrap_or_default()),
+    })
+}
+
+fn map<'a>(table: Signature, input: &'a [u8], stride: usize, layout: &'static Layout) -> Anatomy<'a> {
+    Anatomy {
+        table,
+        revision: 0,
+        schema: TableSchema::of(table),
+        bytes: input,
+        fixed: [None, None],
+        body: Walk::Stride(stride, layout),
+        body_offset: 0,
+        trailing: None,
+    }
+}
+
+/// The fault of a group that is too short for its fields or its lists.
+fn layout_fault(table: Signature, group: &Group<'_>) -> Option<TableError> {
+    let layout = group.layout?;
+    let (_, needed) = layout.parts(group.bytes);
+    let found = widen(group.bytes.len());
+    (needed > found).then(|| TableError {
+        table,
+        offset: widen(group.offset),
+        cause: if group.bytes.len() < layout.size { Cause::StructureLengthShort } else { Cause::ListOverrun },
+        expected: needed,
+        found,
+    })
+}
+
+impl<'a> Anatomy<'a> {
+    /// The signature of the table, or the made-up one of its format.
+    #[must_use]
+    pub const fn table(&self) -> Signature {
+        self.table
+    }
+
+    /// The make-up of the table.
+    #[must_use]
+    pub const fn schema(&self) -> &TableSchema {
+        &self.schema
+    }
+
+    /// The revision of the table.
+    #[must_use]
+    pub const fn revision(&self) -> u8 {
+        self.revision
+    }
+
+    fn structure(&self, raw: &RawEntry<'a>) -> Group<'a> {
+        let layout = match self.schema.body {
+            Body::Structures(structures) => structures.layout(self.revision, raw.kind, raw.bytes),
+            _ => None,
+        };
+        let mut structure = group(Role::Structure { kind: Some(raw.kind) }, layout, raw.offset, raw.bytes);
+        structure.faults = [layout_fault(self.table, &structure), None];
+        structure
+    }
+
+    fn step(
+        &mut self,
+        item: Option<Result<RawEntry<'a>, TableError>>,
+        left: (usize, &'a [u8]),
+    ) -> Option<Group<'a>> {
+        match item? {
+            Ok(raw) => Some(self.structure(&raw)),
+            Err(fault) => {
+                let (offset, bytes) = left;
+                Some(Group { faults: [Some(fault), None], ..group(Role::Unwalked, None, offset, bytes) })
+            }
+        }
+    }
+
+    fn next_of_body(&mut self) -> Option<Group<'a>> {
+        match &mut self.body {
+            Walk::Narrow(entries) => {
+                let item = entries.next();
+                let left = entries.remainder();
+                self.step(item, left)
+            }
+            Walk::Medium(entries) => {
+                let item = entries.next();
+                let left = entries.remainder();
+                self.step(item, left)
+            }
+            Walk::Wide(entries) => {
+                let item = entries.next();
+                let left = entries.remainder();
+                self.step(item, left)
+            }
+            Walk::Stride(stride, layout) => {
+                let (stride, layout) = (*stride, *layout);
+                let offset = self.body_offset;
+                let rest = self.bytes.get(offset..).filter(|rest| !rest.is_empty())?;
+                let bytes = rest.get(..stride).unwrap_or(rest);
+                self.body_offset = offset.saturating_add(bytes.len());
+                if bytes.len() < stride {
+                    let fault = TableError {
+                        table: self.table,
+                        offset: widen(offset),
+                        cause: Cause::PartialEntry,
+                        expected: widen(stride),
+                        found: widen(bytes.len()),
+                    };
+                    return Some(Group {
+                        faults: [Some(fault), None],
+                        ..group(Role::Unwalked, None, offset, bytes)
+                    });
+                }
+                Some(group(Role::Structure { kind: None }, Some(layout), offset, bytes))
+            }
+            Walk::Whole(role) => {
+                let role = *role;
+                self.body = Walk::Done;
+                let bytes = self.bytes.get(self.body_offset..).filter(|bytes| !bytes.is_empty())?;
+                Some(group(role, None, self.body_offset, bytes))
+            }
+            Walk::Done => None,
+        }
+    }
+}
+
+impl<'a> Iterator for Anatomy<'a> {
+    type Item = Group<'a>;
+
+    fn next(&mut self) -> Option<Group<'a>> {
+        let fixed = self.fixed.iter_mut().find_map(Option::take);
+        fixed.or_else(|| self.next_of_body()).or_else(|| self.trailing.take())
+    }
+}

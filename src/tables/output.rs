@@ -1,0 +1,154 @@
+//! Where writers put bytes: a caller's slice without an allocator, or a growing `Vec<u8>`.
+
+use super::header::{SdtHeader, right_checksum};
+use crate::error::WriteError;
+use crate::units::{Signature, widen};
+use zerocopy::IntoBytes;
+
+/// A destination for the bytes of one table.
+///
+/// A destination that runs out of room goes on counting, so that the caller learns the length it takes.
+pub trait Output {
+    /// Makes room for `length` more bytes and gives them, zeroed or not, to be filled. `None` when they do not
+    /// fit: the output is then only being measured.
+    fn claim(&mut self, length: usize) -> Option<&mut [u8]>;
+    /// Everything that was written, to be patched, with the number of bytes that the output takes or would
+    /// take. The slice is shorter than that number when the room ran out.
+    fn written(&mut self) -> (&mut [u8], u64);
+
+    /// Appends `bytes`.
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        if let Some(room) = self.claim(bytes.len()) {
+            room.copy_from_slice(bytes);
+        }
+    }
+}
+
+/// Writes into a caller's slice, and counts on when the slice is full.
+#[derive(Debug)]
+pub struct SliceOutput<'a> {
+    buffer: &'a mut [u8],
+    length: usize,
+}
+
+impl<'a> SliceOutput<'a> {
+    /// Writes to the start of `buffer`; an empty one only measures.
+    #[must_use]
+    pub const fn new(buffer: &'a mut [u8]) -> Self {
+        Self { buffer, length: 0 }
+    }
+}
+
+impl Output for SliceOutput<'_> {
+    #[inline]
+    fn claim(&mut self, length: usize) -> Option<&mut [u8]> {
+        let start = self.length;
+        self.length = start.saturating_add(length);
+        self.buffer.get_mut(start..self.length)
+    }
+
+    fn written(&mut self) -> (&mut [u8], u64) {
+        let length = self.length.min(self.buffer.len());
+        let total = widen(self.length);
+        (self.buffer.get_mut(..length).unwrap_or_default(), total)
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl Output for alloc::vec::Vec<u8> {
+    #[inline]
+    fn claim(&mut self, length: usize) -> Option<&mut [u8]> {
+        let start = self.len();
+        self.resize(start.saturating_add(length), 0);
+        self.get_mut(start..)
+    }
+
+    fn written(&mut self) -> (&mut [u8], u64) {
+        let total = widen(self.len());
+        (self, total)
+    }
+}
+
+impl<O: Output> Output for &mut O {
+    #[inline]
+    fn claim(&mut self, length: usize) -> Option<&mut [u8]> {
+        (**self).claim(length)
+    }
+
+    fn written(&mut self) -> (&mut [u8], u64) {
+        (**self).written()
+    }
+}
+
+/// Whether a writer fills in Length and Checksum or leaves them as the header has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Seal {
+    /// Length becomes the number of bytes written, Checksum what makes them sum to 0.
+    #[default]
+    Fill,
+    /// Both stay as given, right or wrong.
+    Keep,
+}
+
+/// Writes an ACPI table: the header, then whatever is appended, then Length and Checksum.
+///
+/// The writers of the single tables wrap this one; alone it writes any table, known or not.
+#[derive(Debug)]
+pub struct TableWriter<O> {
+    output: O,
+    signature: Signature,
+    start: u64,
+}
+
+impl<O: Output> TableWriter<O> {
+    /// Starts a table at the current end of `output`.
+    pub fn new(mut output: O, header: &SdtHeader) -> Self {
+        let start = output.written().1;
+        output.put(header.as_bytes());
+        Self { output, signature: header.signature.get(), start }
+    }
+
+    /// Appends bytes verbatim: an unknown structure, padding, a whole body.
+    #[inline]
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.output.put(bytes);
+    }
+
+    /// The destination, for structures that fill their room themselves.
+    pub(crate) fn output(&mut self) -> &mut O {
+        &mut self.output
+    }
+
+    /// Ends the table and returns its length in bytes.
+    ///
+    /// # Errors
+    /// [`WriteError::BufferTooSmall`] with the length that is needed, counted from the start of the buffer;
+    /// [`WriteError::TooLong`] when the table has 4 GiB or more.
+    pub fn finish(mut self, seal: Seal) -> Result<u64, WriteError> {
+        let (bytes, total) = self.output.written();
+        let available = widen(bytes.len());
+        let length = total.saturating_sub(self.start);
+        let field = u32::try_from(length).map_err(|_| WriteError::TooLong {
+            table: self.signature,
+            length,
+            limit: u64::from(u32::MAX),
+        })?;
+        let start = usize::try_from(self.start).unwrap_or(usize::MAX);
+        let table = bytes
+            .get_mut(start..)
+            .filter(|_| available == total)
+            .ok_or(WriteError::BufferTooSmall { needed: total, available })?;
+        if seal == Seal::Fill {
+            if let Some(place) = table.get_mut(4..8) {
+                place.copy_from_slice(&field.to_le_bytes());
+            }
+            let current = table.get(9).copied().unwrap_or_default();
+            let checksum = right_checksum(table, current);
+            if let Some(place) = table.get_mut(9) {
+                *place = checksum;
+            }
+        }
+        Ok(length)
+    }
+}

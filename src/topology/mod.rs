@@ -1,0 +1,1 @@
+//! The machine as its firmware describes it, independent of the operating system.

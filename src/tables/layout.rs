@@ -42,6 +42,8 @@ pub enum Kind {
     Reserved,
     /// Opaque bytes.
     Bytes,
+    /// The 16-byte handle of a generic initiator or port; the byte five before it says which kind.
+    DeviceHandle,
 }
 
 /// One known value of a coded field.
@@ -103,7 +105,7 @@ impl Field {
     /// Whether the value is a number of at most eight bytes (and not text or opaque bytes).
     #[must_use]
     pub const fn is_number(&self) -> bool {
-        !matches!(self.kind, Kind::Text | Kind::Reserved | Kind::Bytes)
+        !matches!(self.kind, Kind::Text | Kind::Reserved | Kind::Bytes | Kind::DeviceHandle)
     }
 }
 

@@ -109,7 +109,7 @@ impl<W: Write> JsonWriter<W> {
     }
 
     /// Writes the key of the next value.
-    pub fn key(&mut self, key: &str) -> fmt::Result {
+    pub fn key(&mut self, key: impl Display) -> fmt::Result {
         self.string(key)?;
         self.out.write_str(": ")?;
         self.after_key = true;

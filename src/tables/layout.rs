@@ -305,7 +305,15 @@ macro_rules! flags {
 pub(crate) use flags;
 
 /// The field description of one value of type `T` at `offset`.
-pub(crate) const fn field<T: Wire>(key: &'static str, label: &'static str, offset: usize) -> Field {
+pub(crate) const fn field<T: Wire>(name: &'static str, label: &'static str, offset: usize) -> Field {
+    // A field named after a keyword is a raw identifier in Rust; in JSON it goes by the bare name.
+    let key = match name.as_bytes() {
+        [b'r', b'#', bare @ ..] => match core::str::from_utf8(bare) {
+            Ok(bare) => bare,
+            Err(_) => name,
+        },
+        _ => name,
+    };
     Field { key, label, offset, width: size_of::<Le<T>>(), kind: T::KIND }
 }
 

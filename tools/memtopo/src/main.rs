@@ -1,1 +1,3 @@
+//! The command line of memtopo.
+mod spec;
 fn main() {}

@@ -1,0 +1,3 @@
+//! What `memtopo build` builds from.
+
+pub mod dump;

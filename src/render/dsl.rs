@@ -257,7 +257,7 @@ const SOURCES: &[Source] = &[
         )
     },
     source(
-        "chbs",
+        "cxl_host_bridge",
         &[
             "Subtable Type",
             "Reserved",
@@ -273,7 +273,7 @@ const SOURCES: &[Source] = &[
     Source {
         list: Some(("First Target", "Next Target")),
         ..source(
-            "cfmws",
+            "cxl_fixed_memory_window",
             &[
                 "Subtable Type",
                 "Reserved",
@@ -294,7 +294,7 @@ const SOURCES: &[Source] = &[
     Source {
         list: Some(("First Xormap", "Next Xormap")),
         ..source(
-            "cxims",
+            "cxl_xor_interleave_math",
             &[
                 "Subtable Type",
                 "Reserved",
@@ -461,10 +461,10 @@ impl<W: Write> Printer<'_, W> {
     fn shortcomings(&mut self, layout: &Layout, group: &Group<'_>) -> fmt::Result {
         let [first, ..] = group.lists();
         match layout.id {
-            "cfmws" if ![1, 2, 4, 8].contains(&first.count) => {
+            "cxl_fixed_memory_window" if ![1, 2, 4, 8].contains(&first.count) => {
                 self.loss(group.offset, LossKind::InterleaveWays)
             }
-            "cxims" if first.count < 2 => self.loss(group.offset, LossKind::XorMaps),
+            "cxl_xor_interleave_math" if first.count < 2 => self.loss(group.offset, LossKind::XorMaps),
             _ => Ok(()),
         }
     }

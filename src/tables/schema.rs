@@ -85,8 +85,9 @@ impl Structures {
     }
 }
 
-/// Every table that has a header of 36 bytes and structures known here.
+/// Every table whose structures are known here.
 const KNOWN: &[TableSchema] = &[
+    super::cdat::SCHEMA,
     super::cedt::SCHEMA,
     super::hmat::SCHEMA,
     super::madt::SCHEMA,

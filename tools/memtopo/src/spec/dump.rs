@@ -4,8 +4,8 @@
 //! checksum are taken as they stand, so that a damaged table comes back as it was; where they are left out
 //! they are filled in.
 
+use super::Built;
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use memtopo::tables::anatomy::Format;
 use memtopo::tables::cdat::CdatHeader;
 use memtopo::tables::e820::E820Entry;
 use memtopo::tables::efi::EfiDescriptor;
@@ -16,19 +16,10 @@ use memtopo::tables::schema::{Body, Structures, TableSchema};
 use memtopo::units::Signature;
 use serde_json::{Map, Value};
 
-/// One binary that a description gives.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Built {
-    /// The signature, and what the file is named after.
-    pub name: String,
-    /// The bytes.
-    pub bytes: Vec<u8>,
-}
-
 type Object = Map<String, Value>;
 
 /// Builds every table of a dump; `reseal` fills in lengths of tables and checksums whatever the dump says.
-pub fn build(dump: &Value, reseal: bool) -> Result<Vec<Built>> {
+pub(crate) fn build(dump: &Value, reseal: bool) -> Result<Vec<Built>> {
     let schema = dump.get("schema").and_then(Value::as_str).unwrap_or_default();
     ensure!(schema == "memtopo.dump/1", "schema: expected \"memtopo.dump/1\", found {schema:?}");
     let tables = dump.get("tables").and_then(Value::as_array).context("tables: expected a list")?;
@@ -67,7 +58,7 @@ fn table(value: &Value, reseal: bool) -> Result<Built> {
             part(object, "header", &CdatHeader::LAYOUT, &mut bytes)?;
             seal.length_at = filled("length").then_some(0);
             seal.checksum_at.extend(filled("checksum").then_some((5, None)));
-            memtopo::tables::cdat::schema()
+            TableSchema::of(Signature::CDAT)
         }
         "rsdp" => {
             part(object, "header", &RsdpV1::LAYOUT, &mut bytes)?;

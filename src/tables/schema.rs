@@ -91,6 +91,7 @@ const KNOWN: &[TableSchema] = &[
     super::cedt::SCHEMA,
     super::hmat::SCHEMA,
     super::madt::SCHEMA,
+    super::msct::SCHEMA,
     super::slit::SCHEMA,
     super::srat::SCHEMA,
 ];

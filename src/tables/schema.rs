@@ -85,8 +85,15 @@ impl Structures {
     }
 }
 
-/// Every table that has a header of 36 bytes and structures known here.
-const KNOWN: &[TableSchema] = &[super::madt::SCHEMA, super::srat::SCHEMA];
+/// Every table whose structures are known here.
+const KNOWN: &[TableSchema] = &[
+    super::cdat::SCHEMA,
+    super::cedt::SCHEMA,
+    super::hmat::SCHEMA,
+    super::madt::SCHEMA,
+    super::slit::SCHEMA,
+    super::srat::SCHEMA,
+];
 
 impl TableSchema {
     /// The make-up of the table with this signature; [`Body::Opaque`] for one that is not known.

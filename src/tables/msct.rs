@@ -37,9 +37,9 @@ layout! {
         /// Length of the structure: 22.
         length: Length<u8> = "Length",
         /// First domain of the range that the structure is about.
-        domain_range_low: ProximityDomain = "Domain Range Low",
+        domain_range_low: ProximityDomain = "Domain Range Start",
         /// Last domain of the range.
-        domain_range_high: ProximityDomain = "Domain Range High",
+        domain_range_high: ProximityDomain = "Domain Range End",
         /// The most processors that each of these domains can have; 0 for none.
         processor_capacity: u32 = "Processor Capacity",
         /// The most bytes of memory that each of these domains can have; 0 for none.

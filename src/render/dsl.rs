@@ -74,8 +74,9 @@ struct Source {
     bits: &'static [Bit],
     /// Whether the number on the line of the flags field counts, and not the lines of the bits.
     whole_flags: bool,
-    /// Label of the first and of the other elements of the list, where they differ from the field names.
-    list: Option<(&'static str, &'static str)>,
+    /// Labels of the list, where they differ from its names: of each field of an element, or, for elements of one
+    /// field, of the first element and of all others.
+    list: &'static [&'static str],
 }
 
 struct Bit(&'static str, u32, u32);
@@ -115,7 +116,7 @@ const LOCALITY_LABELS: &[&str] = &[
 const DECODED: &str = "Flags (decoded below)";
 
 const fn source(id: &'static str, labels: &'static [&'static str], bits: &'static [Bit]) -> Source {
-    Source { id, labels, bits, whole_flags: false, list: None }
+    Source { id, labels, bits, whole_flags: false, list: &[] }
 }
 
 /// Every structure that iasl can compile.
@@ -189,6 +190,18 @@ const SOURCES: &[Source] = &[
     source(
         "msct",
         &["Proximity Offset", "Max Proximity Domains", "Max Clock Domains", "Max Physical Address"],
+        &[],
+    ),
+    source(
+        "maximum_proximity_domain_information",
+        &[
+            "Revision",
+            "Length",
+            "Domain Range Start",
+            "Domain Range End",
+            "Processor Capacity",
+            "Memory Capacity",
+        ],
         &[],
     ),
     source("hmat", &["Reserved"], &[]),
@@ -271,7 +284,7 @@ const SOURCES: &[Source] = &[
         &[],
     ),
     Source {
-        list: Some(("First Target", "Next Target")),
+        list: &["First Target", "Next Target"],
         ..source(
             "cxl_fixed_memory_window",
             &[
@@ -292,7 +305,7 @@ const SOURCES: &[Source] = &[
         )
     },
     Source {
-        list: Some(("First Xormap", "Next Xormap")),
+        list: &["First Xormap", "Next Xormap"],
         ..source(
             "cxl_xor_interleave_math",
             &[
@@ -366,11 +379,14 @@ const SOURCES: &[Source] = &[
         ],
         &[],
     ),
-    source(
-        "sslbis",
-        &["Subtable Type", "Reserved", "Length", "Data Type", "Reserved", "Entry Base Unit"],
-        &[],
-    ),
+    Source {
+        list: &["Port X Id", "Port Y Id", "Latency or Bandwidth", "Reserved"],
+        ..source(
+            "sslbis",
+            &["Subtable Type", "Reserved", "Length", "Data Type", "Reserved", "Entry Base Unit"],
+            &[],
+        )
+    },
     source("madt", &["Local Apic Address", DECODED], &[Bit("PC-AT Compatibility", 0, 1)]),
     source("local_apic", &["Subtable Type", "Length", "Processor ID", "Local Apic ID", DECODED], ONLINE),
     source("io_apic", &["Subtable Type", "Length", "I/O Apic ID", "Reserved", "Address", "Interrupt"], &[]),
@@ -440,7 +456,6 @@ impl<W: Write> Printer<'_, W> {
             self.shortcomings(layout, group)?;
         }
         self.whole_flags = source.is_some_and(|source| source.whole_flags);
-        let parts = group.lists();
         for (index, piece) in group.pieces().enumerate() {
             match piece {
                 Piece::Field { field, offset, bytes } => {
@@ -449,7 +464,7 @@ impl<W: Write> Printer<'_, W> {
                     self.field(field, offset, bytes, label.unwrap_or(field.label), bits)?;
                 }
                 Piece::List { list, offset, part } => {
-                    self.list(list, offset, &part, &parts, source.and_then(|source| source.list))?;
+                    self.list(list, offset, &part, source.map_or(&[], |source| source.list))?;
                 }
                 Piece::Rest { offset, bytes } => self.lost_bytes(offset, bytes, LossKind::ExtraBytes)?,
             }
@@ -533,14 +548,7 @@ impl<W: Write> Printer<'_, W> {
         Ok(())
     }
 
-    fn list(
-        &mut self,
-        list: &List,
-        offset: usize,
-        part: &ListPart<'_>,
-        parts: &[ListPart<'_>],
-        labels: Option<(&str, &str)>,
-    ) -> fmt::Result {
+    fn list(&mut self, list: &List, offset: usize, part: &ListPart<'_>, labels: &[&str]) -> fmt::Result {
         if list.row == Row::Square {
             let row = usize::try_from(part.count.isqrt()).unwrap_or(usize::MAX).max(1);
             for (index, bytes) in part.bytes.chunks(row).enumerate() {
@@ -549,27 +557,17 @@ impl<W: Write> Printer<'_, W> {
             }
             return Ok(());
         }
-        let _ = parts;
         let mut at = offset;
         for (index, element) in part.bytes.chunks_exact(list.stride.max(1)).enumerate() {
-            match (list.element, labels) {
-                ([only], labels) => {
-                    let label = match labels {
-                        Some((first, _)) if index == 0 => first,
-                        Some((_, next)) => next,
-                        None => list.label,
-                    };
-                    if matches!(only.kind, Kind::Address) && element.iter().all(|byte| *byte == 0) {
-                        self.loss(at, LossKind::ZeroEntry)?;
-                    }
-                    self.field(only, at, element, label, &[])?;
+            for (nth, field) in list.element.iter().enumerate() {
+                let bytes = field.bytes(element).unwrap_or_default();
+                let which = if list.element.len() == 1 { index.min(1) } else { nth };
+                let own = if field.label.is_empty() { list.label } else { field.label };
+                let label = labels.get(which).copied().unwrap_or(own);
+                if matches!(field.kind, Kind::Address) && bytes.iter().all(|byte| *byte == 0) {
+                    self.loss(at, LossKind::ZeroEntry)?;
                 }
-                (fields, _) => {
-                    for field in fields {
-                        let bytes = field.bytes(element).unwrap_or_default();
-                        self.field(field, at.saturating_add(field.offset), bytes, field.label, &[])?;
-                    }
-                }
+                self.field(field, at.saturating_add(field.offset), bytes, label, &[])?;
             }
             at = at.saturating_add(element.len());
         }

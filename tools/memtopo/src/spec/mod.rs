@@ -1,8 +1,10 @@
 //! What `memtopo build` builds from.
 
 mod dump;
+mod machine;
 
 use anyhow::{Context, Result};
+pub(crate) use machine::Machine;
 
 /// One binary that a description gives.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,5 +17,9 @@ pub(crate) struct Built {
 
 /// Builds from a dump (JSON) or a machine description (TOML), told apart by the first character.
 pub(crate) fn build(text: &str, reseal: bool) -> Result<Vec<Built>> {
-    dump::build(&serde_json::from_str(text).context("not JSON")?, reseal)
+    if text.trim_start().starts_with('{') {
+        dump::build(&serde_json::from_str(text).context("malformed JSON")?, reseal)
+    } else {
+        Machine::parse(text)?.build()
+    }
 }

@@ -8,7 +8,7 @@ use super::e820::E820Entry;
 use super::efi::EfiDescriptor;
 use super::entries::{Entries, Medium, Narrow, RawEntry, Wide};
 use super::header::{SdtHeader, Table, right_checksum};
-use super::layout::{Layout, ListPart, MAX_LISTS, Structure};
+use super::layout::{Field, Layout, List, ListPart, MAX_LISTS, Structure};
 use super::root::{RsdpExtension, RsdpV1};
 use super::schema::{Body, FramingKind, TableSchema};
 use crate::error::{Cause, TableError};
@@ -69,19 +69,35 @@ pub struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    /// Bytes that the layout explains: the fixed fields and lists, or as much of them as there is.
-    #[must_use]
-    pub fn explained(&self) -> usize {
-        let Some(layout) = self.layout else { return 0 };
-        let (_, needed) = layout.parts(self.bytes);
-        usize::try_from(needed).unwrap_or(usize::MAX).min(self.bytes.len())
-    }
-
-    /// The bytes behind what the layout explains, with their offset in the input.
-    #[must_use]
-    pub fn rest(&self) -> (usize, &'a [u8]) {
-        let explained = self.explained();
-        (self.offset.saturating_add(explained), self.bytes.get(explained..).unwrap_or_default())
+    /// What the bytes are, piece by piece, in order and without gap or overlap.
+    ///
+    /// A structure that ends inside its fixed fields gives the fields that are there, and then the rest.
+    pub fn pieces(&self) -> impl Iterator<Item = Piece<'a>> + use<'a> {
+        let (bytes, base) = (self.bytes, self.offset);
+        let at = move |offset: usize| base.saturating_add(offset);
+        let fields = self.layout.map_or(&[][..], |layout| layout.fields);
+        let lists = self.layout.map_or(&[][..], |layout| layout.lists);
+        let whole = self.layout.is_some_and(|layout| bytes.len() >= layout.size);
+        let parts = self.lists();
+        let explained = if whole {
+            parts.iter().zip(lists).map(|(part, _)| part.offset.saturating_add(part.bytes.len())).max()
+        } else {
+            None
+        };
+        let explained = explained.unwrap_or_else(|| {
+            let ends = fields.iter().map(|field| field.offset.saturating_add(field.width));
+            ends.take_while(|end| *end <= bytes.len()).last().unwrap_or(0)
+        });
+        let rest = bytes.get(explained..).filter(|rest| !rest.is_empty());
+        let fields = fields.iter().map_while(move |field| {
+            Some(Piece::Field { field, offset: at(field.offset), bytes: field.bytes(bytes)? })
+        });
+        let lists = lists.iter().zip(parts).filter(move |_| whole).map(move |(list, part)| Piece::List {
+            list,
+            offset: at(part.offset),
+            part,
+        });
+        fields.chain(lists).chain(rest.map(|bytes| Piece::Rest { offset: at(explained), bytes }))
     }
 
     /// The lists of the structure.
@@ -89,6 +105,36 @@ impl<'a> Group<'a> {
     pub fn lists(&self) -> [ListPart<'a>; MAX_LISTS] {
         self.layout.map_or([ListPart::EMPTY; MAX_LISTS], |layout| layout.parts(self.bytes).0)
     }
+}
+
+/// A part of a group.
+#[derive(Clone, Copy, Debug)]
+pub enum Piece<'a> {
+    /// One fixed field.
+    Field {
+        /// Its description.
+        field: &'static Field,
+        /// Its offset in the input.
+        offset: usize,
+        /// Its bytes.
+        bytes: &'a [u8],
+    },
+    /// A list, perhaps cut off.
+    List {
+        /// Its description.
+        list: &'static List,
+        /// Its offset in the input.
+        offset: usize,
+        /// Its elements.
+        part: ListPart<'a>,
+    },
+    /// Bytes that the layout does not explain.
+    Rest {
+        /// Their offset in the input.
+        offset: usize,
+        /// The bytes.
+        bytes: &'a [u8],
+    },
 }
 
 /// The groups of one input, in order. Made by [`anatomy`].

@@ -94,6 +94,20 @@ impl<O: Output> Output for &mut O {
     }
 }
 
+/// Ends what was written from byte `start` of `output` on, for forms without Length and checksum, and gives the
+/// number of bytes.
+///
+/// # Errors
+/// [`WriteError::BufferTooSmall`] with the length that is needed, counted from the start of the buffer.
+pub(crate) fn finish_bare<O: Output>(output: &mut O, start: u64) -> Result<u64, WriteError> {
+    let (bytes, total) = output.written();
+    let available = widen(bytes.len());
+    if available < total {
+        return Err(WriteError::BufferTooSmall { needed: total, available });
+    }
+    Ok(total.saturating_sub(start))
+}
+
 /// Whether a writer fills in Length and Checksum or leaves them as the header has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Seal {

@@ -242,7 +242,7 @@ mod tests {
     use super::*;
     use crate::tables::anatomy::Format;
     use crate::tables::anatomy::testing::{
-        Walked, assert_covered, assert_length_lies, assert_truncations, assert_unknown_kept, hex,
+        Walked, assert_covered, assert_length_lies, assert_truncations, assert_unknown_kept, hex, rest,
     };
     use crate::tables::hmat::{
         CacheAssociativity, CacheAttributes, CacheLevel, CacheLineSize, CacheWritePolicy, DataType,
@@ -360,7 +360,7 @@ mod tests {
         assert_unknown_kept(Format::Cdat, &bytes, walk);
         let groups = assert_covered(Format::Cdat, &bytes);
         assert_eq!(groups.len(), 7);
-        assert!(groups.iter().all(|group| group.rest().1.is_empty() && group.faults == [None; 2]));
+        assert!(groups.iter().all(|group| rest(group).is_empty() && group.faults == [None; 2]));
     }
 
     #[test]
@@ -374,7 +374,7 @@ mod tests {
             assert_eq!(sslbis.entries().len(), usize::from(length - 16) / 8);
             assert_eq!(sslbis.rest().len(), usize::from(length - 16) % 8);
             let groups = assert_covered(Format::Cdat, &bytes);
-            assert_eq!((groups[1].rest().1, groups[1].faults), (sslbis.rest(), [None; 2]));
+            assert_eq!((rest(&groups[1]), groups[1].faults), (sslbis.rest(), [None; 2]));
         }
     }
 

@@ -358,6 +358,7 @@ mod tests {
     use crate::tables::anatomy::Format;
     use crate::tables::anatomy::testing::{
         IDENTITY, Walked, assert_covered, assert_length_lies, assert_truncations, assert_unknown_kept, hex,
+        rest,
     };
     use crate::tables::output::SliceOutput;
     use crate::units::ByteCount;
@@ -397,7 +398,7 @@ mod tests {
             panic!("{entries:?}")
         };
 
-        for (bridge, uid, base) in [(first, 7, 0x1_0370_4000_00_u64), (second, 6, 0x1_0380_8000_00)] {
+        for (bridge, uid, base) in [(first, 7, 0x103_7040_0000_u64), (second, 6, 0x103_8080_0000)] {
             assert_eq!((bridge.r#type.get(), bridge.length.get()), (0, Length(32)));
             assert_eq!((bridge.uid.get(), bridge.cxl_version.get()), (AcpiUid(uid), CxlVersion::CXL_2_0));
             assert_eq!((bridge.base.get(), bridge.register_length.get()), (PhysAddr(base), ByteCount(65536)));
@@ -479,7 +480,7 @@ mod tests {
         assert_unknown_kept(Format::Sdt, &bytes, walk);
         let groups = assert_covered(Format::Sdt, &bytes);
         assert_eq!(groups.len(), 7);
-        assert!(groups.iter().all(|group| group.rest().1.is_empty() && group.faults == [None; 2]));
+        assert!(groups.iter().all(|group| rest(group).is_empty() && group.faults == [None; 2]));
     }
 
     /// A table with one structure.
@@ -588,7 +589,7 @@ mod tests {
         assert_eq!(reserved.header().length.get(), Length(56));
         assert_eq!(reserved.header().interleave_ways.get(), InterleaveWays(5));
         assert_eq!((reserved.targets().len(), reserved.rest()), (0, &bytes[72..92]));
-        assert_eq!(assert_covered(Format::Sdt, &bytes)[1].rest(), (72, &bytes[72..92]));
+        assert_eq!(rest(&assert_covered(Format::Sdt, &bytes)[1]), &bytes[72..92]);
         assert_eq!(three.header().interleave_ways.get(), InterleaveWays::WAYS_3);
         assert_eq!((three.targets().len(), three.rest().len()), (3, 0));
     }

@@ -340,6 +340,7 @@ mod tests {
     use crate::error::Cause;
     use crate::tables::anatomy::testing::{
         IDENTITY, Walked, assert_covered, assert_length_lies, assert_truncations, assert_unknown_kept, hex,
+        rest,
     };
     use crate::tables::anatomy::{Format, Role};
     use crate::tables::output::SliceOutput;
@@ -460,7 +461,7 @@ mod tests {
         assert_unknown_kept(Format::Sdt, &bytes, walk);
         let groups = assert_covered(Format::Sdt, &bytes);
         assert_eq!(groups.len(), 6);
-        assert!(groups.iter().all(|group| group.rest().1.is_empty() && group.faults == [None; 2]));
+        assert!(groups.iter().all(|group| rest(group).is_empty() && group.faults == [None; 2]));
     }
 
     #[test]
@@ -542,7 +543,7 @@ mod tests {
         let Some(Ok(Entry::Locality(locality))) = hmat.entries().nth(1) else { panic!() };
         assert_eq!((domains(locality.targets()), locality.cells().len()), (vec![0], 1));
         assert_eq!(locality.rest(), hex("0000 5000 fa00"));
-        assert_eq!(assert_covered(Format::Sdt, &bytes)[3].rest().1, hex("0000 5000 fa00"));
+        assert_eq!(rest(&assert_covered(Format::Sdt, &bytes)[3]), hex("0000 5000 fa00"));
     }
 
     #[test]

@@ -258,6 +258,7 @@ mod tests {
     use crate::tables::anatomy::Format;
     use crate::tables::anatomy::testing::{
         IDENTITY, Walked, assert_covered, assert_length_lies, assert_truncations, assert_unknown_kept, hex,
+        rest,
     };
     use alloc::vec::Vec;
 
@@ -305,7 +306,7 @@ mod tests {
         assert_unknown_kept(Format::Sdt, &bytes, walk);
         let groups = assert_covered(Format::Sdt, &bytes);
         assert_eq!(groups.len(), 3);
-        assert!(groups.iter().all(|group| group.rest().1.is_empty() && group.faults == [None; 2]));
+        assert!(groups.iter().all(|group| rest(group).is_empty() && group.faults == [None; 2]));
     }
 
     #[test]
@@ -319,7 +320,7 @@ mod tests {
         assert_eq!(msct.raw_entries().next().map(|raw| raw.unwrap().offset), Some(62));
         let groups = assert_covered(Format::Sdt, &bytes);
         assert_eq!((groups.len(), groups[1].lists()[0].bytes), (3, &[0xaa; 6][..]));
-        assert_eq!((groups[2].offset, groups[2].rest().1.len()), (62, 0));
+        assert_eq!((groups[2].offset, rest(&groups[2]).len()), (62, 0));
 
         // Inside the fixed fields: taken for the usual 56. Behind the table: no structures, and told.
         for offset in [0, 55_u32] {

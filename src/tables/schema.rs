@@ -122,7 +122,7 @@ mod tests {
         check("RSDP", &crate::tables::root::RsdpExtension::LAYOUT);
         check("EFI", &crate::tables::efi::EfiDescriptor::LAYOUT);
         check("E820", &crate::tables::e820::E820Entry::LAYOUT);
-        for schema in KNOWN.iter().chain([&crate::tables::cdat::SCHEMA]) {
+        for schema in KNOWN {
             schema.prologue.iter().for_each(|layout| check(schema.name, layout));
             if let Body::Structures(structures) = schema.body {
                 structures.layouts.iter().for_each(|(_, layout)| check(schema.name, layout));
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn every_layout_of_a_table_has_a_name_of_its_own_and_is_found_by_it() {
-        for schema in KNOWN.iter().chain([&crate::tables::cdat::SCHEMA]) {
+        for schema in KNOWN {
             assert!(KNOWN.iter().filter(|other| other.signature == schema.signature).count() <= 1);
             let Body::Structures(structures) = schema.body else { continue };
             let [(type_at, type_width), (length_at, length_width)] = structures.framing.fields();
@@ -206,14 +206,14 @@ mod tests {
     #[test]
     fn a_structure_shorter_than_its_fields_has_empty_lists() {
         every_layout(|table, layout| {
-            let zeros = [0; 64];
+            let zeros = [0; 200];
             for length in 0..layout.size {
                 let (parts, needed) = layout.parts(&zeros[..length]);
                 assert_eq!(needed, layout.size as u64, "{table} {}", layout.id);
                 assert!(parts.iter().all(|part| part.bytes.is_empty() && part.count == 0));
             }
             // Whatever the fields say, the lists stay inside the structure.
-            let ones = [0xff; 200];
+            let ones = [0xff; 400];
             let (parts, needed) = layout.parts(&ones);
             assert!(needed >= layout.size as u64);
             for (part, _) in parts.iter().zip(layout.lists) {

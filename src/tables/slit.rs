@@ -200,7 +200,7 @@ impl<O: Output> SlitWriter<O> {
 mod tests {
     use super::*;
     use crate::tables::anatomy::Format;
-    use crate::tables::anatomy::testing::{IDENTITY, assert_covered, hex};
+    use crate::tables::anatomy::testing::{IDENTITY, assert_covered, hex, rest};
     use crate::tables::output::SliceOutput;
     use alloc::vec::Vec;
 
@@ -271,7 +271,7 @@ mod tests {
                 Ok(matrix) => {
                     assert!(count <= 3);
                     assert_eq!(matrix.rest().len() as u64, 9 - count * count);
-                    assert_eq!(matrix.rest(), groups[1].rest().1);
+                    assert_eq!(matrix.rest(), rest(&groups[1]));
                     assert_eq!(matrix.row(usize::try_from(count).unwrap()), None);
                 }
                 Err(error) => {

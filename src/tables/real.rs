@@ -30,6 +30,9 @@ struct Tally {
     verbatim: usize,
 }
 
+/// Reads a table and writes it again from what the view says.
+type Rewrite = fn(&[u8], &mut Tally) -> Vec<u8>;
+
 fn rewrite_hmat(input: &[u8], tally: &mut Tally) -> Vec<u8> {
     let view = hmat::Hmat::parse(input).unwrap();
     let mut output = Vec::new();
@@ -142,12 +145,12 @@ const DAMAGED: [(&str, &str); 8] = [
 
 /// Every binary table of the captures and of the collection of real tables.
 fn tables() -> Vec<PathBuf> {
-    let mut folders: Vec<_> = shared("corpus/REAL/tables").into_iter().collect();
-    for case in shared("oracle/cases").iter().flat_map(|cases| listing(cases)) {
-        folders
-            .extend([case.join("input"), case.join("tables")].into_iter().filter(|folder| folder.is_dir()));
-    }
-    let files = folders.iter().flat_map(|folder| listing(folder));
+    let (Some(real), Some(cases)) = (shared("corpus/REAL/tables"), shared("oracle/cases")) else {
+        return Vec::new();
+    };
+    let of_cases = listing(&cases).into_iter().flat_map(|case| [case.join("input"), case.join("tables")]);
+    let folders = of_cases.filter(|folder| folder.is_dir()).chain([real]);
+    let files = folders.flat_map(|folder| listing(&folder));
     files.filter(|file| file.extension().is_some_and(|extension| extension == "bin")).collect()
 }
 
@@ -161,7 +164,7 @@ fn tables_rewritten_from_their_values_are_the_same_bytes() {
         let name = file.file_name().unwrap().to_str().unwrap();
         let is_cdat = name.to_ascii_lowercase().starts_with("cdat");
         let signature = if is_cdat { Signature::CDAT } else { Signature(*bytes.first_chunk().unwrap()) };
-        let (kind, rewrite): (_, fn(&[u8], &mut Tally) -> Vec<u8>) = match signature {
+        let (kind, rewrite): (_, Rewrite) = match signature {
             Signature::HMAT => ("HMAT", rewrite_hmat),
             Signature::CEDT => ("CEDT", rewrite_cedt),
             Signature::CDAT => ("CDAT", rewrite_cdat),

@@ -91,6 +91,8 @@ const KNOWN: &[TableSchema] = &[
     super::cedt::SCHEMA,
     super::hmat::SCHEMA,
     super::madt::SCHEMA,
+    super::root::RSDT_SCHEMA,
+    super::root::XSDT_SCHEMA,
     super::slit::SCHEMA,
     super::srat::SCHEMA,
 ];

@@ -445,7 +445,7 @@ impl<'a> Entry<'a> {
     /// Gives a walked structure its type.
     ///
     /// # Errors
-    /// [`Cause::StructureLengthShort`](crate::error::Cause::StructureLengthShort).
+    /// [`Cause::StructureLengthShort`].
     #[inline]
     pub fn decode(raw: &RawEntry<'a>) -> Result<Self, TableError> {
         const T: Signature = Signature::MADT;

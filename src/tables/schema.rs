@@ -86,8 +86,13 @@ impl Structures {
 }
 
 /// Every table that has a header of 36 bytes and structures known here.
-const KNOWN: &[TableSchema] =
-    &[super::srat::SCHEMA, super::slit::SCHEMA, super::hmat::SCHEMA, super::cedt::SCHEMA];
+const KNOWN: &[TableSchema] = &[
+    super::srat::SCHEMA,
+    super::slit::SCHEMA,
+    super::hmat::SCHEMA,
+    super::cedt::SCHEMA,
+    super::madt::SCHEMA,
+];
 
 impl TableSchema {
     /// The make-up of the table with this signature; [`Body::Opaque`] for one that is not known.

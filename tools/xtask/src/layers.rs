@@ -100,9 +100,11 @@ fn check(relative: &str, text: &str, faults: &mut Vec<String>) -> usize {
 
 /// The lines of code in front of the unit tests, numbered from 1, without comments.
 fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let tests = text.lines().collect::<Vec<_>>().windows(2).position(|pair| {
-        matches!(pair, [attribute, module]
-            if *attribute == "#[cfg(test)]" && (module.starts_with("mod ") || module.starts_with("pub mod ") || module.starts_with("pub(crate) mod ")))
+    let lines: Vec<&str> = text.lines().collect();
+    let tests = lines.windows(2).position(|pair| {
+        matches!(pair, [attribute, module] if attribute.starts_with("#[cfg(")
+            && words(attribute).any(|word| word == "test")
+            && words(module).any(|word| word == "mod"))
     });
     (1..)
         .zip(text.lines())

@@ -40,7 +40,7 @@ const TASKS: &[Task] = &[
     },
     Task {
         name: "corpus",
-        help: "write the fuzzing seeds and the dictionary that the builders make",
+        help: "write the fuzzing seeds that the builders make",
         run: corpus,
     },
     Task {

@@ -179,7 +179,7 @@ fn sdt(input: &[u8]) -> Result<Anatomy<'_>, TableError> {
         let rest = bytes.get(SdtHeader::SIZE..).unwrap_or_default();
         let end = match schema.body {
             Body::Lists => rest.len(),
-            _ => layout.size.min(rest.len()),
+            _ => usize::try_from(layout.parts(rest).1).unwrap_or(usize::MAX).min(rest.len()),
         };
         body_offset = SdtHeader::SIZE.saturating_add(end);
         let mut prologue =

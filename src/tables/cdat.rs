@@ -1,13 +1,16 @@
 //! CDAT, the Coherent Device Attribute Table: what a CXL device or switch says about its memory and paths
 //! (CDAT 1.03). Not an ACPI table: it has a header of its own and no signature.
 
-use super::header::{envelope_faults, split_table};
-use super::layout::layout;
+use super::entries::{Entries, Lists, Medium, RawEntry, typed};
+use super::header::{Envelope, split_table};
+use super::hmat::{CacheAttributes, DataType, LocalityFlags};
+use super::layout::{Element, Field, Row, Structure, code, flags, layout};
+use super::output::{Output, Seal, TableWriter, fit};
 use super::schema::{Body, FramingKind, Structures, TableSchema};
 use super::wire::{Checksum, Length, Reserved};
-use crate::error::{Cause, TableError};
-use crate::units::{Signature, widen};
-use zerocopy::FromBytes;
+use crate::error::{Cause, TableError, WriteError};
+use crate::units::{ByteCount, DeviceAddr, DsmasHandle, EntryBaseUnit, MatrixCell, Signature, widen};
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 layout! {
     /// CDAT header, 16 bytes.
@@ -25,15 +28,441 @@ layout! {
     }
 }
 
+flags! {
+    /// Flags of a [`Dsmas`].
+    DsmasFlags(u8) {
+        /// The memory is non-volatile.
+        NON_VOLATILE = 2, "Non Volatile";
+        /// The memory may be shared by several hosts (CDAT 1.03).
+        SHAREABLE = 3, "Shareable";
+        /// The hardware keeps shared memory coherent (CDAT 1.03).
+        HARDWARE_COHERENCY = 4, "Hardware Managed Coherency";
+        /// The range is a dynamic capacity region (CDAT 1.03).
+        DYNAMIC_CAPACITY = 5, "Dynamic Capacity";
+        /// The memory can only be read.
+        READ_ONLY = 6, "Read Only";
+    }
+}
+
+flags! {
+    /// Flags of a [`Dsis`].
+    DsisFlags(u8) {
+        /// The initiator has the memory of the DSMAS that the handle names; clear: the handle is a new one.
+        MEMORY_ATTACHED = 0, "Memory Attached";
+    }
+}
+
+code! {
+    /// What the EFI memory map is to say about the memory of a [`Dsemts`].
+    EfiMemoryUse(u8) {
+        /// `EfiConventionalMemory`.
+        CONVENTIONAL = 0, "EfiConventionalMemory";
+        /// `EfiConventionalMemory` with `EFI_MEMORY_SP`.
+        SPECIFIC_PURPOSE = 1, "EfiConventionalMemory with EFI_MEMORY_SP";
+        /// `EfiReservedMemoryType`.
+        RESERVED = 2, "EfiReservedMemoryType";
+    }
+}
+
+code! {
+    /// One end of a path through a switch: a downstream port number, or one of these.
+    PortId(u16) {
+        /// The upstream port.
+        UPSTREAM = 0x100, "Upstream Port";
+        /// Any port.
+        ANY = 0xffff, "Any Port";
+    }
+}
+
+layout! {
+    /// Device Scoped Memory Affinity Structure (DSMAS), type 0: a range of device memory.
+    Dsmas("dsmas", "Device Scoped Memory Affinity Structure", 24) {
+        /// Structure type: 0.
+        r#type: u8 = "Subtable Type",
+        /// Zero.
+        reserved1: Reserved<1> = "Reserved",
+        /// Length of the structure: 24.
+        length: Length<u16> = "Length",
+        /// By which other structures name this range; unique within the device.
+        handle: DsmasHandle = "DSMAD Handle",
+        /// What the memory is.
+        flags: DsmasFlags = "Flags",
+        /// Zero.
+        reserved2: Reserved<2> = "Reserved",
+        /// First device physical address of the range.
+        dpa_base: DeviceAddr = "DPA Base Address",
+        /// Bytes in the range.
+        dpa_length: ByteCount = "DPA Length",
+    }
+}
+
+layout! {
+    /// Device Scoped Latency and Bandwidth Information Structure (DSLBIS), type 1.
+    Dslbis("dslbis", "Device Scoped Latency and Bandwidth Information Structure", 24) {
+        /// Structure type: 1.
+        r#type: u8 = "Subtable Type",
+        /// Zero.
+        reserved1: Reserved<1> = "Reserved",
+        /// Length of the structure: 24.
+        length: Length<u16> = "Length",
+        /// Handle of a DSMAS, or of a DSIS.
+        handle: DsmasHandle = "Handle",
+        /// As in HMAT, when the handle is that of a DSMAS.
+        flags: LocalityFlags = "Flags",
+        /// What kind of number the entries are.
+        data_type: DataType = "Data Type",
+        /// Zero.
+        reserved2: Reserved<1> = "Reserved",
+        /// What one count of an entry is worth, in picoseconds or MB/s.
+        entry_base_unit: EntryBaseUnit = "Entry Base Unit",
+        /// The number itself: the only entry that Linux reads.
+        entry0: MatrixCell = "Entry0",
+        /// Second entry.
+        entry1: MatrixCell = "Entry1",
+        /// Third entry.
+        entry2: MatrixCell = "Entry2",
+        /// Zero.
+        reserved3: Reserved<2> = "Reserved",
+    }
+}
+
+layout! {
+    /// Device Scoped Memory Side Cache Information Structure (DSMSCIS), type 2.
+    Dsmscis("dsmscis", "Device Scoped Memory Side Cache Information Structure", 20) {
+        /// Structure type: 2.
+        r#type: u8 = "Subtable Type",
+        /// Zero.
+        reserved1: Reserved<1> = "Reserved",
+        /// Length of the structure: 20.
+        length: Length<u16> = "Length",
+        /// The DSMAS behind the cache.
+        handle: DsmasHandle = "DSMAS Handle",
+        /// Zero.
+        reserved2: Reserved<3> = "Reserved",
+        /// Size of the cache in bytes.
+        cache_size: ByteCount = "Memory Side Cache Size",
+        /// Levels, placement, write policy and line size, as in HMAT.
+        cache_attributes: CacheAttributes = "Cache Attributes",
+    }
+}
+
+layout! {
+    /// Device Scoped Initiator Structure (DSIS), type 3.
+    Dsis("dsis", "Device Scoped Initiator Structure", 8) {
+        /// Structure type: 3.
+        r#type: u8 = "Subtable Type",
+        /// Zero.
+        reserved1: Reserved<1> = "Reserved",
+        /// Length of the structure: 8.
+        length: Length<u16> = "Length",
+        /// What `handle` is.
+        flags: DsisFlags = "Flags",
+        /// Handle of a DSMAS, or a new one for an initiator without memory.
+        handle: DsmasHandle = "Handle",
+        /// Zero.
+        reserved2: Reserved<2> = "Reserved",
+    }
+}
+
+layout! {
+    /// Device Scoped EFI Memory Type Structure (DSEMTS), type 4.
+    Dsemts("dsemts", "Device Scoped EFI Memory Type Structure", 24) {
+        /// Structure type: 4.
+        r#type: u8 = "Subtable Type",
+        /// Zero.
+        reserved1: Reserved<1> = "Reserved",
+        /// Length of the structure: 24.
+        length: Length<u16> = "Length",
+        /// The DSMAS in which the memory lies.
+        handle: DsmasHandle = "DSMAS Handle",
+        /// What the EFI memory map is to say.
+        memory_use: EfiMemoryUse = "EFI Memory Type and Attribute",
+        /// Zero.
+        reserved2: Reserved<2> = "Reserved",
+        /// Bytes from the start of the DSMAS range to the memory.
+        dpa_offset: ByteCount = "DPA Offset",
+        /// Bytes of memory.
+        dpa_length: ByteCount = "DPA Length",
+    }
+}
+
+layout! {
+    /// The fixed part of a Switch Scoped Latency and Bandwidth Information Structure (SSLBIS), type 5. The view with
+    /// the entries is [`Sslbis`].
+    SslbisHeader("sslbis", "Switch Scoped Latency and Bandwidth Information Structure", 16) {
+        /// Structure type: 5.
+        r#type: u8 = "Subtable Type",
+        /// Zero.
+        reserved1: Reserved<1> = "Reserved",
+        /// Length of the structure with its entries: 16 + 8 for each.
+        length: Length<u16> = "Length",
+        /// What kind of number the entries hold.
+        data_type: DataType = "Data Type",
+        /// Zero.
+        reserved2: Reserved<3> = "Reserved",
+        /// What one count of an entry is worth, in picoseconds or MB/s.
+        entry_base_unit: EntryBaseUnit = "Entry Base Unit",
+    }
+    lists(|fixed, length| {
+        let room = length.saturating_sub(size_of_val(fixed));
+        [widen(room.checked_div(size_of::<SslbisEntry>()).unwrap_or(0)), 0, 0]
+    }) {
+        "entries", "SSLBE": [SslbisEntry], Row::Plain;
+    }
+}
+
+layout! {
+    /// One path through a switch: an entry of an SSLBIS.
+    SslbisEntry("sslbe", "Switch Scoped Latency and Bandwidth Entry", 8) {
+        /// One end.
+        port_x: PortId = "Port X ID",
+        /// The other end.
+        port_y: PortId = "Port Y ID",
+        /// Latency or bandwidth between the two.
+        value: MatrixCell = "Latency or Bandwidth",
+        /// Zero.
+        reserved: Reserved<2> = "Reserved",
+    }
+}
+
+impl Element for SslbisEntry {
+    type Stored = Self;
+    const FIELDS: &'static [Field] = Self::LAYOUT.fields;
+}
+
 /// How to walk and print a CDAT.
 pub(crate) const SCHEMA: TableSchema = TableSchema {
     signature: Signature::CDAT,
     name: "Coherent Device Attribute Table",
     prologue: None,
-    body: Body::Structures(Structures { framing: FramingKind::Medium, layouts: &[], choose: None }),
+    body: Body::Structures(Structures {
+        framing: FramingKind::Medium,
+        layouts: &[
+            (0, Dsmas::LAYOUT),
+            (1, Dslbis::LAYOUT),
+            (2, Dsmscis::LAYOUT),
+            (3, Dsis::LAYOUT),
+            (4, Dsemts::LAYOUT),
+            (5, SslbisHeader::LAYOUT),
+        ],
+        choose: None,
+    }),
 };
 
+impl CdatHeader {
+    /// A header for a new CDAT: length and checksum are filled in when the table is finished.
+    #[must_use]
+    pub fn new(revision: u8, sequence: u32) -> Self {
+        Self { revision: revision.into(), sequence: sequence.into(), ..Self::new_zeroed() }
+    }
+}
+
+impl Dsmas {
+    /// A range of device memory.
+    #[must_use]
+    pub fn new(handle: DsmasHandle, base: DeviceAddr, size: ByteCount, flags: DsmasFlags) -> Self {
+        Self {
+            length: Length(24).into(),
+            handle: handle.into(),
+            flags: flags.into(),
+            dpa_base: base.into(),
+            dpa_length: size.into(),
+            ..Self::new_zeroed()
+        }
+    }
+}
+
+impl Dslbis {
+    /// A latency or bandwidth of the memory of a DSMAS: `value` times `unit`.
+    #[must_use]
+    pub fn new(handle: DsmasHandle, data_type: DataType, unit: EntryBaseUnit, value: MatrixCell) -> Self {
+        Self {
+            r#type: 1.into(),
+            length: Length(24).into(),
+            handle: handle.into(),
+            data_type: data_type.into(),
+            entry_base_unit: unit.into(),
+            entry0: value.into(),
+            ..Self::new_zeroed()
+        }
+    }
+}
+
+impl Dsmscis {
+    /// A cache before the memory of a DSMAS.
+    #[must_use]
+    pub fn new(handle: DsmasHandle, size: ByteCount, attributes: CacheAttributes) -> Self {
+        Self {
+            r#type: 2.into(),
+            length: Length(20).into(),
+            handle: handle.into(),
+            cache_size: size.into(),
+            cache_attributes: attributes.into(),
+            ..Self::new_zeroed()
+        }
+    }
+}
+
+impl Dsis {
+    /// An initiator.
+    #[must_use]
+    pub fn new(handle: DsmasHandle, flags: DsisFlags) -> Self {
+        Self {
+            r#type: 3.into(),
+            length: Length(8).into(),
+            flags: flags.into(),
+            handle: handle.into(),
+            ..Self::new_zeroed()
+        }
+    }
+}
+
+impl Dsemts {
+    /// What the EFI memory map is to say about `size` bytes, `offset` bytes into the range of a DSMAS.
+    #[must_use]
+    pub fn new(handle: DsmasHandle, memory_use: EfiMemoryUse, offset: ByteCount, size: ByteCount) -> Self {
+        Self {
+            r#type: 4.into(),
+            length: Length(24).into(),
+            handle: handle.into(),
+            memory_use: memory_use.into(),
+            dpa_offset: offset.into(),
+            dpa_length: size.into(),
+            ..Self::new_zeroed()
+        }
+    }
+}
+
+impl SslbisHeader {
+    /// Latencies or bandwidths of the paths through a switch, in counts of `unit`.
+    #[must_use]
+    pub fn new(data_type: DataType, unit: EntryBaseUnit) -> Self {
+        Self {
+            r#type: 5.into(),
+            data_type: data_type.into(),
+            entry_base_unit: unit.into(),
+            ..Self::new_zeroed()
+        }
+    }
+}
+
+impl SslbisEntry {
+    /// A path between two ports.
+    #[must_use]
+    pub fn new(port_x: PortId, port_y: PortId, value: MatrixCell) -> Self {
+        Self {
+            port_x: port_x.into(),
+            port_y: port_y.into(),
+            value: value.into(),
+            reserved: Reserved([0; 2]).into(),
+        }
+    }
+}
+
+/// An SSLBIS with its entries, read in place.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sslbis<'a> {
+    header: &'a SslbisHeader,
+    entries: &'a [SslbisEntry],
+    rest: &'a [u8],
+}
+
+impl<'a> Sslbis<'a> {
+    /// Reads a walked structure of type 5; it has as many entries as its length has room for.
+    ///
+    /// # Errors
+    /// [`Cause::StructureLengthShort`].
+    #[inline]
+    pub fn decode(raw: &RawEntry<'a>) -> Result<Self, TableError> {
+        let (header, bytes) = typed::<SslbisHeader>(Signature::CDAT, raw)?;
+        let count = bytes.len().checked_div(size_of::<SslbisEntry>()).unwrap_or(0);
+        let mut lists = Lists::new(Signature::CDAT, raw, bytes, 0)?;
+        Ok(Self { header, entries: lists.take(widen(count))?, rest: lists.rest() })
+    }
+
+    /// The fixed part.
+    #[must_use]
+    pub const fn header(&self) -> &'a SslbisHeader {
+        self.header
+    }
+
+    /// The paths.
+    #[must_use]
+    pub const fn entries(&self) -> &'a [SslbisEntry] {
+        self.entries
+    }
+
+    /// Bytes of the structure behind the last whole entry: fewer than 8.
+    #[must_use]
+    pub const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+}
+
+/// One structure of a CDAT.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Entry<'a> {
+    /// Type 0.
+    Dsmas(&'a Dsmas),
+    /// Type 1.
+    Dslbis(&'a Dslbis),
+    /// Type 2.
+    Dsmscis(&'a Dsmscis),
+    /// Type 3.
+    Dsis(&'a Dsis),
+    /// Type 4.
+    Dsemts(&'a Dsemts),
+    /// Type 5.
+    Sslbis(Sslbis<'a>),
+    /// A type that CDAT 1.03 does not define.
+    Unknown(RawEntry<'a>),
+}
+
+impl<'a> Entry<'a> {
+    /// Gives a walked structure its type.
+    ///
+    /// # Errors
+    /// [`Cause::StructureLengthShort`].
+    #[inline]
+    pub fn decode(raw: &RawEntry<'a>) -> Result<Self, TableError> {
+        const T: Signature = Signature::CDAT;
+        Ok(match raw.kind {
+            0 => Self::Dsmas(typed(T, raw)?.0),
+            1 => Self::Dslbis(typed(T, raw)?.0),
+            2 => Self::Dsmscis(typed(T, raw)?.0),
+            3 => Self::Dsis(typed(T, raw)?.0),
+            4 => Self::Dsemts(typed(T, raw)?.0),
+            5 => Self::Sslbis(Sslbis::decode(raw)?),
+            _ => Self::Unknown(*raw),
+        })
+    }
+}
+
 /// A CDAT, read in place.
+///
+/// ```
+/// use memtopo::tables::cdat::{Cdat, CdatHeader, CdatWriter, Dslbis, Dsmas, DsmasFlags, Entry};
+/// use memtopo::tables::hmat::DataType;
+/// use memtopo::tables::output::{Seal, SliceOutput};
+/// use memtopo::units::{ByteCount, DeviceAddr, DsmasHandle, EntryBaseUnit, MatrixCell};
+///
+/// let mut buffer = [0; 64];
+/// let mut writer = CdatWriter::new(SliceOutput::new(&mut buffer), &CdatHeader::new(1, 0));
+/// writer.push(&Dsmas::new(DsmasHandle(0), DeviceAddr(0), ByteCount(1 << 30), DsmasFlags::NON_VOLATILE));
+/// // 150 times 1000 ps.
+/// writer.push(&Dslbis::new(DsmasHandle(0), DataType::READ_LATENCY, EntryBaseUnit(1000), MatrixCell(150)));
+/// assert_eq!(writer.finish(Seal::Fill)?, 64);
+///
+/// let cdat = Cdat::parse(&buffer)?;
+/// assert_eq!(cdat.faults().count(), 0);
+/// for entry in cdat.entries() {
+///     if let Entry::Dslbis(dslbis) = entry? {
+///         assert_eq!(dslbis.entry0.get(), MatrixCell(150));
+///     }
+/// }
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Cdat<'a> {
     header: &'a CdatHeader,
@@ -84,6 +513,72 @@ impl<'a> Cdat<'a> {
 
     /// What is wrong with Length and checksum, at most one of each.
     pub fn faults(&self) -> impl Iterator<Item = TableError> + use<> {
-        envelope_faults(Signature::CDAT, self.bytes, Self::FIXED, self.header.length.get().0, 5)
+        Envelope::CDAT.faults(self.bytes, self.header.length.get().0)
+    }
+
+    /// The structures as they lie in the table, whatever their type.
+    #[must_use]
+    pub fn raw_entries(&self) -> Entries<'a, Medium> {
+        Entries::new(Signature::CDAT, self.bytes, Self::FIXED)
+    }
+
+    /// The structures in table order.
+    ///
+    /// A structure too short for its type is an error of that item; the walk goes on. A walk that cannot go on
+    /// ends with an error.
+    pub fn entries(&self) -> impl Iterator<Item = Result<Entry<'a>, TableError>> + use<'a> {
+        self.raw_entries().map(|raw| Entry::decode(&raw?))
     }
 }
+
+/// Writes a CDAT.
+#[derive(Debug)]
+pub struct CdatWriter<O> {
+    table: TableWriter<O>,
+}
+
+impl<O: Output> CdatWriter<O> {
+    /// Starts a CDAT with this header at the end of `output`.
+    pub fn new(output: O, header: &CdatHeader) -> Self {
+        Self { table: TableWriter::with_envelope(output, header.as_bytes(), Envelope::CDAT) }
+    }
+
+    /// Appends one structure as it is.
+    #[inline]
+    pub fn push<T: CdatStructure>(&mut self, structure: &T) {
+        self.table.raw(structure.as_bytes());
+    }
+
+    /// Appends an SSLBIS: `header` with the length that `entries` give it, and the entries.
+    ///
+    /// # Errors
+    /// [`WriteError::TooLong`] for more than 8189 entries; nothing is appended then.
+    pub fn push_sslbis(&mut self, header: &SslbisHeader, entries: &[SslbisEntry]) -> Result<(), WriteError> {
+        let length = widen(entries.len()).saturating_mul(8).saturating_add(16);
+        let field = fit(Signature::CDAT, length, u64::from(u16::MAX))?;
+        self.table.raw(SslbisHeader { length: Length(field).into(), ..*header }.as_bytes());
+        self.table.raw(entries.as_bytes());
+        Ok(())
+    }
+
+    /// Appends bytes verbatim, such as a structure of an unknown type.
+    pub fn push_raw(&mut self, bytes: &[u8]) {
+        self.table.raw(bytes);
+    }
+
+    /// Ends the table and returns its length in bytes.
+    ///
+    /// # Errors
+    /// See [`TableWriter::finish`].
+    pub fn finish(self, seal: Seal) -> Result<u64, WriteError> {
+        self.table.finish(seal)
+    }
+}
+
+/// The structures of one size that may stand in a CDAT.
+pub trait CdatStructure: Structure {}
+impl CdatStructure for Dsmas {}
+impl CdatStructure for Dslbis {}
+impl CdatStructure for Dsmscis {}
+impl CdatStructure for Dsis {}
+impl CdatStructure for Dsemts {}

@@ -2,12 +2,14 @@
 //! interleaved over them (CXL 3.1 §9.18.1).
 
 use super::entries::{Entries, Lists, Medium, RawEntry, typed};
-use super::header::{SdtHeader, Table};
+use super::header::{Identity, SdtHeader, Table};
 use super::layout::{Row, Structure, code, flags, layout};
+use super::output::{Output, Seal, TableWriter, fit};
 use super::schema::{Body, FramingKind, Structures, TableSchema};
 use super::wire::{Le, Length, Reserved};
-use crate::error::{Cause, TableError};
+use crate::error::{Cause, TableError, WriteError};
 use crate::units::{AcpiUid, ByteCount, PciBdf, PciSegment, PhysAddr, Signature, XorMap, widen};
+use zerocopy::{FromZeros, IntoBytes};
 
 code! {
     /// Which kind of host bridge a CHBS describes.
@@ -362,6 +364,78 @@ pub(crate) const SCHEMA: TableSchema = TableSchema {
     }),
 };
 
+impl HostBridge {
+    /// A host bridge with its registers.
+    #[must_use]
+    pub fn new(uid: AcpiUid, version: CxlVersion, base: PhysAddr, registers: ByteCount) -> Self {
+        Self {
+            length: Length(32).into(),
+            uid: uid.into(),
+            cxl_version: version.into(),
+            base: base.into(),
+            register_length: registers.into(),
+            ..Self::new_zeroed()
+        }
+    }
+}
+
+impl FixedMemoryWindowHeader {
+    /// A window with modulo arithmetic and QTG 0; its length and ways come from the targets.
+    #[must_use]
+    pub fn new(
+        base: PhysAddr,
+        size: ByteCount,
+        granularity: InterleaveGranularity,
+        restrictions: WindowRestrictions,
+    ) -> Self {
+        Self {
+            r#type: 1.into(),
+            base_hpa: base.into(),
+            window_size: size.into(),
+            granularity: granularity.into(),
+            restrictions: restrictions.into(),
+            ..Self::new_zeroed()
+        }
+    }
+}
+
+impl XorInterleaveMathHeader {
+    /// Maps for the windows of a granularity; its length and count come from the maps.
+    #[must_use]
+    pub fn new(granularity: MapGranularity) -> Self {
+        Self { r#type: 2.into(), granularity: granularity.into(), ..Self::new_zeroed() }
+    }
+}
+
+impl RdpasC {
+    /// The downstream ports of an RCEC.
+    #[must_use]
+    pub fn new(segment: PciSegment, bdf: PciBdf, protocol: ProtocolType, base: PhysAddr) -> Self {
+        Self {
+            r#type: 3.into(),
+            length: Length(20).into(),
+            segment: segment.into(),
+            bdf: bdf.into(),
+            base_address: base.into(),
+            protocol_type: protocol.into(),
+            ..Self::new_zeroed()
+        }
+    }
+}
+
+impl SystemDescription {
+    /// What the system can do.
+    #[must_use]
+    pub fn new(capabilities: SystemCapabilities) -> Self {
+        Self {
+            r#type: 4.into(),
+            length: Length(8).into(),
+            capabilities: capabilities.into(),
+            ..Self::new_zeroed()
+        }
+    }
+}
+
 /// A CFMWS with its targets, read in place.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FixedMemoryWindow<'a> {
@@ -576,6 +650,34 @@ impl<'a> Entry<'a> {
 }
 
 /// A CEDT, read in place.
+///
+/// ```
+/// use memtopo::tables::cedt::{
+///     Cedt, CedtWriter, Entry, FixedMemoryWindowHeader, InterleaveGranularity, WindowRestrictions,
+/// };
+/// use memtopo::tables::output::{Seal, SliceOutput};
+/// use memtopo::units::{AcpiUid, ByteCount, PhysAddr};
+///
+/// let mut buffer = [0; 80];
+/// let mut writer = CedtWriter::new(SliceOutput::new(&mut buffer), Default::default());
+/// let window = FixedMemoryWindowHeader::new(
+///     PhysAddr(1 << 36),
+///     ByteCount(1 << 34),
+///     InterleaveGranularity::BYTES_256,
+///     WindowRestrictions::HOST_ONLY_COHERENT.union(WindowRestrictions::VOLATILE),
+/// );
+/// writer.push_window(&window, &[AcpiUid(7), AcpiUid(6)])?;
+/// assert_eq!(writer.finish(Seal::Fill)?, 80);
+///
+/// let cedt = Cedt::parse(&buffer)?;
+/// for entry in cedt.entries() {
+///     if let Entry::FixedMemoryWindow(window) = entry? {
+///         assert_eq!(window.header().interleave_ways.get().ways(), Some(2));
+///         assert_eq!(window.targets()[0].get(), AcpiUid(7));
+///     }
+/// }
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Cedt<'a> {
     table: Table<'a>,
@@ -613,3 +715,91 @@ impl<'a> Cedt<'a> {
         self.raw_entries().map(|raw| Entry::decode(&raw?))
     }
 }
+
+/// Writes a CEDT of revision 2.
+#[derive(Debug)]
+pub struct CedtWriter<O> {
+    table: TableWriter<O>,
+}
+
+impl<O: Output> CedtWriter<O> {
+    /// Starts a CEDT at the end of `output`.
+    pub fn new(output: O, identity: Identity) -> Self {
+        Self::with_header(output, &SdtHeader::new(Signature::CEDT, 2, identity))
+    }
+
+    /// Starts a CEDT with every field of the header as given.
+    pub fn with_header(output: O, header: &SdtHeader) -> Self {
+        Self { table: TableWriter::new(output, header) }
+    }
+
+    /// Appends one structure as it is.
+    #[inline]
+    pub fn push<T: CedtStructure>(&mut self, structure: &T) {
+        self.table.raw(structure.as_bytes());
+    }
+
+    /// Appends a CFMWS: `header` with the length and the code for the number of ways that `targets` give it, and
+    /// the targets. The code stays as given when there is none for that many targets.
+    ///
+    /// # Errors
+    /// [`WriteError::TooLong`] for more than 16374 targets; nothing is appended then.
+    pub fn push_window(
+        &mut self,
+        header: &FixedMemoryWindowHeader,
+        targets: &[AcpiUid],
+    ) -> Result<(), WriteError> {
+        let length = widen(targets.len()).saturating_mul(4).saturating_add(36);
+        let ways = InterleaveWays::from_ways(targets.len()).unwrap_or(header.interleave_ways.get());
+        let header = FixedMemoryWindowHeader {
+            length: Length(fit(Signature::CEDT, length, u64::from(u16::MAX))?).into(),
+            interleave_ways: ways.into(),
+            ..*header
+        };
+        self.table.raw(header.as_bytes());
+        self.table.list(targets);
+        Ok(())
+    }
+
+    /// Appends a CXIMS: `header` with the length and count that `xormaps` give it, and the maps.
+    ///
+    /// # Errors
+    /// [`WriteError::TooLong`] for more than 255 maps; nothing is appended then.
+    pub fn push_xor_interleave_math(
+        &mut self,
+        header: &XorInterleaveMathHeader,
+        xormaps: &[XorMap],
+    ) -> Result<(), WriteError> {
+        let count = widen(xormaps.len());
+        let length = |count: u64| count.saturating_mul(8).saturating_add(8);
+        let header = XorInterleaveMathHeader {
+            length: Length(fit(Signature::CEDT, length(count), length(u64::from(u8::MAX)))?).into(),
+            map_count: fit::<u8>(Signature::CEDT, count, u64::from(u8::MAX))?.into(),
+            ..*header
+        };
+        self.table.raw(header.as_bytes());
+        self.table.list(xormaps);
+        Ok(())
+    }
+
+    /// Appends bytes verbatim, such as a structure of an unknown type.
+    pub fn push_raw(&mut self, bytes: &[u8]) {
+        self.table.raw(bytes);
+    }
+
+    /// Ends the table and returns its length in bytes.
+    ///
+    /// # Errors
+    /// See [`TableWriter::finish`].
+    pub fn finish(self, seal: Seal) -> Result<u64, WriteError> {
+        self.table.finish(seal)
+    }
+}
+
+/// The structures of one size that may stand in a CEDT.
+pub trait CedtStructure: Structure {}
+impl CedtStructure for HostBridge {}
+impl CedtStructure for RdpasA {}
+impl CedtStructure for RdpasB {}
+impl CedtStructure for RdpasC {}
+impl CedtStructure for SystemDescription {}

@@ -2,14 +2,16 @@
 //! memory-side caches lie before it (ACPI 6.5 §5.2.28).
 
 use super::entries::{Entries, Lists, RawEntry, Wide, typed};
-use super::header::Table;
+use super::header::{Identity, SdtHeader, Table};
 use super::layout::{Field, Layout, Row, Structure, code, field, flags, layout};
+use super::output::{Output, Seal, TableWriter, fit};
 use super::schema::{Body, FramingKind, Structures, TableSchema};
 use super::wire::{Le, Length, Reserved, Wire};
-use crate::error::TableError;
+use crate::error::{TableError, WriteError};
 use crate::units::{
-    ByteCount, EntryBaseUnit, MatrixCell, PhysAddr, ProximityDomain, Signature, SmbiosHandle,
+    ByteCount, EntryBaseUnit, MatrixCell, PhysAddr, ProximityDomain, Signature, SmbiosHandle, widen,
 };
+use zerocopy::{FromZeros, IntoBytes};
 
 layout! {
     /// What HMAT has between header and structures.
@@ -376,7 +378,56 @@ pub(crate) const SCHEMA: TableSchema = TableSchema {
     }),
 };
 
+impl MemoryProximityAttributes {
+    /// Memory, and the initiator that it is attached to when there is one.
+    #[must_use]
+    pub fn new(memory: ProximityDomain, initiator: Option<ProximityDomain>) -> Self {
+        let flags = if initiator.is_some() { AttributeFlags::INITIATOR_VALID } else { AttributeFlags(0) };
+        Self {
+            length: Length(40).into(),
+            flags: flags.into(),
+            initiator_domain: initiator.unwrap_or_default().into(),
+            memory_domain: memory.into(),
+            ..Self::new_zeroed()
+        }
+    }
+}
+
+impl MemorySubsystemAddressRange {
+    /// Memory at an address range, and the processor that it is attached to when there is one.
+    #[must_use]
+    pub fn new(
+        memory: ProximityDomain,
+        processor: Option<ProximityDomain>,
+        base: PhysAddr,
+        size: ByteCount,
+    ) -> Self {
+        let processor_flag =
+            if processor.is_some() { AddressRangeFlags::PROCESSOR_VALID } else { AddressRangeFlags(0) };
+        Self {
+            length: Length(40).into(),
+            flags: AddressRangeFlags::MEMORY_VALID.union(processor_flag).into(),
+            processor_domain: processor.unwrap_or_default().into(),
+            memory_domain: memory.into(),
+            base_address: base.into(),
+            address_length: size.into(),
+            ..Self::new_zeroed()
+        }
+    }
+}
+
 impl LocalityHeader {
+    /// Latencies or bandwidths of memory, in counts of `unit`.
+    #[must_use]
+    pub fn new(data_type: DataType, unit: EntryBaseUnit) -> Self {
+        Self {
+            r#type: 1.into(),
+            data_type: data_type.into(),
+            entry_base_unit: unit.into(),
+            ..Self::new_zeroed()
+        }
+    }
+
     /// Bytes of a structure with this many initiators and targets; `None` beyond 64 bits.
     #[must_use]
     pub const fn length_with(initiators: u64, targets: u64) -> Option<u64> {
@@ -388,6 +439,20 @@ impl LocalityHeader {
         match cells.checked_add(domains) {
             Some(lists) => lists.checked_add(32),
             None => None,
+        }
+    }
+}
+
+impl MemorySideCacheHeader {
+    /// A cache of `size` bytes before the memory of a domain.
+    #[must_use]
+    pub fn new(memory: ProximityDomain, size: ByteCount, attributes: CacheAttributes) -> Self {
+        Self {
+            r#type: 2.into(),
+            memory_domain: memory.into(),
+            cache_size: size.into(),
+            cache_attributes: attributes.into(),
+            ..Self::new_zeroed()
         }
     }
 }
@@ -552,6 +617,28 @@ impl<'a> Entry<'a> {
 }
 
 /// An HMAT, read in place.
+///
+/// ```
+/// use memtopo::tables::hmat::{DataType, Entry, Hmat, HmatWriter, LocalityHeader};
+/// use memtopo::tables::output::{Seal, SliceOutput};
+/// use memtopo::units::{EntryBaseUnit, MatrixCell, ProximityDomain};
+///
+/// let mut buffer = [0; 88];
+/// let mut writer = HmatWriter::new(SliceOutput::new(&mut buffer), Default::default());
+/// let latency = LocalityHeader::new(DataType::ACCESS_LATENCY, EntryBaseUnit(1000));
+/// let (near, far) = (ProximityDomain(0), ProximityDomain(2));
+/// writer.push_locality(&latency, &[near], &[near, far], |_, target| MatrixCell([80, 250][target]))?;
+/// assert_eq!(writer.finish(Seal::Fill)?, 88);
+///
+/// let hmat = Hmat::parse(&buffer)?;
+/// for entry in hmat.entries() {
+///     if let Entry::Locality(locality) = entry? {
+///         assert_eq!(locality.targets()[1].get(), far);
+///         assert_eq!(locality.cell(0, 1), Some(MatrixCell(250)));
+///     }
+/// }
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Hmat<'a> {
     table: Table<'a>,
@@ -590,3 +677,104 @@ impl<'a> Hmat<'a> {
         self.raw_entries().map(move |raw| Entry::decode(&raw?, revision))
     }
 }
+
+/// Writes an HMAT of revision 2.
+#[derive(Debug)]
+pub struct HmatWriter<O> {
+    table: TableWriter<O>,
+}
+
+impl<O: Output> HmatWriter<O> {
+    /// Starts an HMAT at the end of `output`.
+    pub fn new(output: O, identity: Identity) -> Self {
+        let prologue = HmatPrologue { reserved: Reserved([0; 4]).into() };
+        Self::with_header(output, &SdtHeader::new(Signature::HMAT, 2, identity), &prologue)
+    }
+
+    /// Starts an HMAT with every field of the fixed part as given.
+    pub fn with_header(output: O, header: &SdtHeader, prologue: &HmatPrologue) -> Self {
+        let mut table = TableWriter::new(output, header);
+        table.raw(prologue.as_bytes());
+        Self { table }
+    }
+
+    /// Appends one structure as it is.
+    #[inline]
+    pub fn push<T: HmatStructure>(&mut self, structure: &T) {
+        self.table.raw(structure.as_bytes());
+    }
+
+    /// Appends a locality structure: `header` with the length and counts that the lists give it, the lists, and the
+    /// matrix.
+    ///
+    /// `cell` is called once for each place in `initiators` and `targets`, row by row; so it may as well take the
+    /// cells from an iterator. It is not called when the output has no room and only measures, which makes it
+    /// cheap to measure first and then to write into exactly the room that is needed; a `Vec` that has none
+    /// reserved grows by the matrix at once and not to twice its size, but has to move what it holds.
+    ///
+    /// # Errors
+    /// [`WriteError::TooLong`] when the structure would have 4 GiB or more; nothing is appended then.
+    #[inline]
+    pub fn push_locality(
+        &mut self,
+        header: &LocalityHeader,
+        initiators: &[ProximityDomain],
+        targets: &[ProximityDomain],
+        cell: impl FnMut(usize, usize) -> MatrixCell,
+    ) -> Result<(), WriteError> {
+        let limit = u64::from(u32::MAX);
+        let (rows, columns) = (initiators.len(), targets.len());
+        let length = LocalityHeader::length_with(widen(rows), widen(columns)).unwrap_or(u64::MAX);
+        let header = LocalityHeader {
+            length: Length(fit(Signature::HMAT, length, limit)?).into(),
+            initiator_count: fit::<u32>(Signature::HMAT, widen(rows), limit)?.into(),
+            target_count: fit::<u32>(Signature::HMAT, widen(columns), limit)?.into(),
+            ..*header
+        };
+        self.table.raw(header.as_bytes());
+        self.table.list(initiators);
+        self.table.list(targets);
+        self.table.matrix(rows, columns, cell);
+        Ok(())
+    }
+
+    /// Appends a memory-side cache: `header` with the length and count that `smbios_handles` give it, and the
+    /// handles.
+    ///
+    /// # Errors
+    /// [`WriteError::TooLong`] for more than 65535 handles; nothing is appended then.
+    pub fn push_memory_side_cache(
+        &mut self,
+        header: &MemorySideCacheHeader,
+        smbios_handles: &[SmbiosHandle],
+    ) -> Result<(), WriteError> {
+        let count = widen(smbios_handles.len());
+        let length = |count: u64| count.saturating_mul(2).saturating_add(32);
+        let header = MemorySideCacheHeader {
+            length: Length(fit(Signature::HMAT, length(count), length(u64::from(u16::MAX)))?).into(),
+            smbios_handle_count: fit::<u16>(Signature::HMAT, count, u64::from(u16::MAX))?.into(),
+            ..*header
+        };
+        self.table.raw(header.as_bytes());
+        self.table.list(smbios_handles);
+        Ok(())
+    }
+
+    /// Appends bytes verbatim, such as a structure of an unknown type.
+    pub fn push_raw(&mut self, bytes: &[u8]) {
+        self.table.raw(bytes);
+    }
+
+    /// Ends the table and returns its length in bytes.
+    ///
+    /// # Errors
+    /// See [`TableWriter::finish`].
+    pub fn finish(self, seal: Seal) -> Result<u64, WriteError> {
+        self.table.finish(seal)
+    }
+}
+
+/// The structures of one size that may stand in an HMAT.
+pub trait HmatStructure: Structure {}
+impl HmatStructure for MemoryProximityAttributes {}
+impl HmatStructure for MemorySubsystemAddressRange {}

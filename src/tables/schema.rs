@@ -92,6 +92,7 @@ const KNOWN: &[TableSchema] = &[
     super::hmat::SCHEMA,
     super::cedt::SCHEMA,
     super::madt::SCHEMA,
+    super::msct::SCHEMA,
 ];
 
 impl TableSchema {

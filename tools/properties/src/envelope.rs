@@ -57,14 +57,15 @@ pub fn anatomy_of(format: Format, input: &[u8]) -> Vec<Group<'_>> {
     groups
 }
 
-/// Walks the structures of `table` from `fixed` on: each follows the one before, and together with the remainder
-/// they are the table. They are also the structures of the anatomy in `groups`.
+/// Walks the structures of `table`: each follows the one before, and together with the remainder they are all that
+/// is behind the point where the walk begins. They are also the structures of the anatomy in `groups`.
 pub fn walk<'a, F: Framing>(
     mut entries: Entries<'a, F>,
     table: &'a [u8],
-    fixed: usize,
     groups: &[Group<'a>],
 ) -> (Vec<RawEntry<'a>>, &'a [u8]) {
+    let (mut at, body) = entries.remainder();
+    assert_eq!(body, table.get(at..).unwrap_or_default());
     let mut walked = Vec::new();
     let mut fault = None;
     for entry in entries.by_ref() {
@@ -76,7 +77,6 @@ pub fn walk<'a, F: Framing>(
             Err(error) => assert!(fault.replace(error).is_none(), "two faults end one walk"),
         }
     }
-    let mut at = fixed;
     for entry in &walked {
         assert_eq!(entry.offset, at);
         assert!(entry.bytes.len() >= F::HEADER, "a step shorter than a header");
@@ -85,7 +85,7 @@ pub fn walk<'a, F: Framing>(
     }
     let (offset, remainder) = entries.remainder();
     assert_eq!(offset, at);
-    assert_eq!(remainder, &table[at..]);
+    assert_eq!(remainder, table.get(at..).unwrap_or_default());
     assert_eq!(remainder.is_empty(), fault.is_none(), "bytes are left exactly when a fault ended the walk");
     if let Some(error) = fault {
         refused(&error, table);
@@ -110,6 +110,24 @@ pub fn undecoded(error: &TableError, raw: &RawEntry<'_>) {
     assert!(matches!(error.cause, Cause::StructureLengthShort | Cause::ListOverrun), "{error}");
     assert_eq!(error.found, raw.bytes.len() as u64, "{error}");
     assert!(error.expected > error.found, "{error}");
+}
+
+/// Checks that the lists of a decoded structure are those that the anatomy shows.
+pub fn lists_agree(groups: &[Group<'_>], raw: &RawEntry<'_>, lists: &[&[u8]]) {
+    let group =
+        groups.iter().find(|group| group.offset == raw.offset).expect("view and anatomy agreed before");
+    assert_eq!(group.faults[0], None, "the anatomy finds a fault in what was decoded");
+    for (of_anatomy, of_view) in group.lists().iter().zip(lists) {
+        assert!(of_anatomy.bytes == *of_view, "view and anatomy disagree on a list");
+    }
+}
+
+/// Checks that a table that was written with Length and Checksum filled in has no fault in them.
+pub fn sealed(format: Format, bytes: &[u8]) {
+    let groups = anatomy_of(format, bytes);
+    assert!(groups.iter().all(|group| group.role != Role::Trailing), "bytes behind a sealed table");
+    let header = groups.first().expect("a table has a header");
+    assert_eq!(header.faults, [None; 2], "a sealed table has a fault in its header");
 }
 
 /// A vector or a slice, chosen at run time.

@@ -25,7 +25,12 @@ pub type Seed = (&'static str, Vec<u8>);
 
 /// Every property.
 pub const TARGETS: &[Target] = &[
+    Target { name: "cdat", property: tables::cdat, seeds: seeds::cdat },
+    Target { name: "cedt", property: tables::cedt, seeds: seeds::cedt },
+    Target { name: "hmat", property: tables::hmat, seeds: seeds::hmat },
     Target { name: "madt", property: tables::madt, seeds: seeds::madt },
+    Target { name: "msct", property: tables::msct, seeds: seeds::msct },
+    Target { name: "slit", property: tables::slit, seeds: seeds::slit },
     Target { name: "srat", property: tables::srat, seeds: seeds::srat },
 ];
 

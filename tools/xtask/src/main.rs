@@ -38,11 +38,7 @@ const TASKS: &[Task] = &[
         help: "build every fuzz target and run each [SECONDS] (10)",
         run: fuzz::smoke,
     },
-    Task {
-        name: "corpus",
-        help: "write the fuzzing seeds that the builders make",
-        run: corpus,
-    },
+    Task { name: "corpus", help: "write the fuzzing seeds that the builders make", run: corpus },
     Task {
         name: "bench-check",
         help: "run the benches, print the ratios, fail above the limits",

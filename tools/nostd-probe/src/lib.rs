@@ -10,6 +10,18 @@
 
 mod sink;
 
+#[cfg(feature = "cdat")]
+mod cdat;
+#[cfg(feature = "cedt")]
+mod cedt;
+#[cfg(feature = "hmat")]
+mod hmat;
+#[cfg(feature = "madt")]
+mod madt;
+#[cfg(feature = "msct")]
+mod msct;
+#[cfg(feature = "slit")]
+mod slit;
 #[cfg(feature = "srat")]
 mod srat;
 
@@ -52,7 +64,12 @@ macro_rules! entry_points {
         /// # Safety
         /// `input` is readable for `length` bytes, `output` writable for `room` bytes, and they do not overlap.
         #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn $write_name(input: *const u8, length: usize, output: *mut u8, room: usize) -> u64 {
+        pub unsafe extern "C" fn $write_name(
+            input: *const u8,
+            length: usize,
+            output: *mut u8,
+            room: usize,
+        ) -> u64 {
             // SAFETY: as the caller promises.
             let (input, output) = unsafe {
                 (core::slice::from_raw_parts(input, length), core::slice::from_raw_parts_mut(output, room))

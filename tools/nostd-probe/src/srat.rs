@@ -1,11 +1,10 @@
 //! SRAT.
 
-use crate::sink::Sink;
+use crate::sink::{Sink, Source};
 use memtopo::tables::header::Identity;
 use memtopo::tables::output::{Seal, SliceOutput};
 use memtopo::tables::srat::*;
 use memtopo::units::*;
-use zerocopy::FromBytes;
 
 crate::entry_points!(memtopo_probe_srat_read => read, memtopo_probe_srat_write => write);
 
@@ -49,38 +48,37 @@ fn read(input: &[u8], sink: &mut Sink) {
             Err(fault) => sink.fault(&fault),
         }
     }
-    let mut raw = srat.raw_entries();
-    while let Some(Ok(_)) = raw.next() {}
-    sink.bytes(raw.remainder().1);
+    sink.walk(srat.raw_entries());
 }
 
 fn write(input: &[u8], output: &mut [u8], sink: &mut Sink) {
+    let mut source = Source::new(input);
     let mut writer = SratWriter::new(SliceOutput::new(output), Identity::default());
-    let mut rest = input;
-    while let Ok((numbers, tail)) = <[u64; 4]>::read_from_prefix(rest) {
-        let [a, b, c, d] = numbers;
-        let domain = ProximityDomain(low(a));
-        writer.push(&LocalApicAffinity::new(domain, b.to_le_bytes()[0]));
-        writer.push(&MemoryAffinity::new(domain, PhysAddr(b), ByteCount(c), MemoryFlags(low(d))));
-        writer.push(&X2ApicAffinity::new(domain, ApicId(low(b))));
-        writer.push(&GiccAffinity::new(domain, ProcessorUid(low(b))));
-        writer.push(&ItsAffinity::new(domain, ItsId(low(b))));
-        writer.push(&RintcAffinity::new(domain, ProcessorUid(low(b))));
-        let device = match d {
-            0 => Device::Acpi { hid: b.to_le_bytes(), uid: AcpiUid(low(c)) },
-            1 => Device::Pci { segment: PciSegment(c.to_le_bytes()[0].into()), bus: 0, device_function: 8 },
-            _ => Device::Unknown(HandleType(2), [c.to_le_bytes()[1]; 16]),
-        };
-        writer.push(&GenericAffinity::initiator(domain, device));
-        writer.push(&GenericAffinity::port(domain, device));
-        rest = tail;
-    }
-    writer.push_raw(rest);
-    let seal = if rest.is_empty() { Seal::Fill } else { Seal::Keep };
+    while let Some(()) = push(&mut source, &mut writer) {}
+    writer.push_raw(source.rest());
+    let seal = if source.rest().is_empty() { Seal::Fill } else { Seal::Keep };
     sink.written(writer.finish(seal));
 }
 
-fn low(number: u64) -> u32 {
-    let [a, b, c, d, ..] = number.to_le_bytes();
-    u32::from_le_bytes([a, b, c, d])
+fn push(source: &mut Source<'_>, writer: &mut SratWriter<SliceOutput<'_>>) -> Option<()> {
+    let domain = ProximityDomain(source.next32()?);
+    writer.push(&LocalApicAffinity::new(domain, source.next8()?));
+    let (base, size) = (PhysAddr(source.next()?), ByteCount(source.next()?));
+    writer.push(&MemoryAffinity::new(domain, base, size, MemoryFlags(source.next32()?)));
+    writer.push(&X2ApicAffinity::new(domain, ApicId(source.next32()?)));
+    writer.push(&GiccAffinity::new(domain, ProcessorUid(source.next32()?)));
+    writer.push(&ItsAffinity::new(domain, ItsId(source.next32()?)));
+    writer.push(&RintcAffinity::new(domain, ProcessorUid(source.next32()?)));
+    let device = match source.next8()? {
+        0 => Device::Acpi { hid: source.next()?.to_le_bytes(), uid: AcpiUid(source.next32()?) },
+        1 => Device::Pci {
+            segment: PciSegment(source.next16()?),
+            bus: source.next8()?,
+            device_function: source.next8()?,
+        },
+        other => Device::Unknown(HandleType(other), [source.next8()?; 16]),
+    };
+    writer.push(&GenericAffinity::initiator(domain, device));
+    writer.push(&GenericAffinity::port(domain, device));
+    Some(())
 }

@@ -47,16 +47,20 @@ const PROOFS: &[(Proof, &str)] = &[
     ),
 ];
 
-/// A room of `src/tables` whose panics the linker looks for: the feature of the probe is its name.
-struct Room {
-    name: &'static str,
-    /// The start of the function, in the room's file, into which the control puts an unchecked index.
-    reading: Option<&'static str>,
-    writing: Option<&'static str>,
-}
+/// The rooms of `src/tables` whose panics the linker looks for, each a feature of the probe, with the start of the
+/// functions, in the file of the room, into which the controls put an unchecked index: for reading, for writing.
+const ROOMS: &[(&str, &[(&str, &str)])] = &[
+    ("cdat", READ_AND_WRITE),
+    ("cedt", READ_AND_WRITE),
+    ("hmat", READ_AND_WRITE),
+    ("madt", READ_AND_WRITE),
+    ("msct", READ_AND_WRITE),
+    ("slit", READ_AND_WRITE),
+    ("srat", READ_AND_WRITE),
+];
 
-const ROOMS: &[Room] =
-    &[Room { name: "srat", reading: Some("pub fn parse("), writing: Some("pub fn finish(") }];
+/// Where most rooms begin to read and end to write.
+const READ_AND_WRITE: &[(&str, &str)] = &[("reading", "pub fn parse("), ("writing", "pub fn finish(")];
 
 /// A fault and its place.
 struct Fault {
@@ -163,19 +167,17 @@ fn controls() -> Vec<Control> {
             because: "no global memory allocator found",
         },
     ];
-    for room in ROOMS {
-        for (activity, start) in [("reading", room.reading), ("writing", room.writing)] {
-            controls.extend(start.map(|start| Control {
-                what: format!("an unchecked index in {activity} {}", room.name),
-                fault: Fault {
-                    file: format!("src/tables/{}.rs", room.name),
-                    function: Some(start),
-                    text: UNCHECKED_INDEX,
-                },
-                proof: Proof::Linker(room.name),
-                because: PANIC_SYMBOL,
-            }));
-        }
+    for (room, functions) in ROOMS {
+        controls.extend(functions.iter().map(|(activity, start)| Control {
+            what: format!("an unchecked index in {activity} {room}"),
+            fault: Fault {
+                file: format!("src/tables/{room}.rs"),
+                function: Some(start),
+                text: UNCHECKED_INDEX,
+            },
+            proof: Proof::Linker(room),
+            because: PANIC_SYMBOL,
+        }));
     }
     controls
 }
@@ -287,13 +289,9 @@ impl Laboratory {
 
     /// Says which rooms can panic.
     fn narrow_down(&self) -> Result<(), Failure> {
-        for room in ROOMS {
-            let printed = self.attempt(Proof::Linker(room.name), &root())?;
-            eprintln!(
-                "{}: {}",
-                room.name,
-                if printed.success { "no panic" } else { "a panic can be reached" }
-            );
+        for (room, _) in ROOMS {
+            let printed = self.attempt(Proof::Linker(room), &root())?;
+            eprintln!("{room}: {}", if printed.success { "no panic" } else { "a panic can be reached" });
         }
         Ok(())
     }

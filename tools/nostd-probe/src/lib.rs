@@ -10,6 +10,8 @@
 
 mod sink;
 
+#[cfg(feature = "anatomy")]
+mod anatomy;
 #[cfg(feature = "cdat")]
 mod cdat;
 #[cfg(feature = "cedt")]
@@ -47,6 +49,7 @@ fn panic(_: &PanicInfo<'_>) -> ! {
     memtopo_panic_is_reachable()
 }
 
+#[allow(unused_macros, reason = "one room alone may need another form")]
 /// Defines the two entry points of a room: `$read(&[u8], &mut Sink)` and `$write(&[u8], &mut [u8], &mut Sink)`.
 macro_rules! entry_points {
     ($read_name:ident => $read:path, $write_name:ident => $write:path) => {
@@ -80,4 +83,5 @@ macro_rules! entry_points {
         }
     };
 }
+#[allow(unused_imports, reason = "as above")]
 use entry_points;

@@ -50,6 +50,7 @@ const PROOFS: &[(Proof, &str)] = &[
 /// The rooms of `src/tables` whose panics the linker looks for, each a feature of the probe, with the start of the
 /// functions, in the file of the room, into which the controls put an unchecked index: for reading, for writing.
 const ROOMS: &[(&str, &[(&str, &str)])] = &[
+    ("anatomy", &[("describing a table", "fn sdt("), ("its iterator", "fn next(")]),
     ("cdat", READ_AND_WRITE),
     ("cedt", READ_AND_WRITE),
     ("hmat", READ_AND_WRITE),
@@ -169,7 +170,7 @@ fn controls() -> Vec<Control> {
     ];
     for (room, functions) in ROOMS {
         controls.extend(functions.iter().map(|(activity, start)| Control {
-            what: format!("an unchecked index in {activity} {room}"),
+            what: format!("an unchecked index in {room}, {activity}"),
             fault: Fault {
                 file: format!("src/tables/{room}.rs"),
                 function: Some(start),

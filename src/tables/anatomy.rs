@@ -8,7 +8,7 @@ use super::e820::E820Entry;
 use super::efi::EfiDescriptor;
 use super::entries::{Entries, Medium, Narrow, RawEntry, Wide};
 use super::header::{SdtHeader, Table, right_checksum};
-use super::layout::{Layout, ListPart, MAX_LISTS, Structure};
+use super::layout::{Field, Layout, List, ListPart, MAX_LISTS, Structure};
 use super::root::{RsdpExtension, RsdpV1};
 use super::schema::{Body, FramingKind, TableSchema};
 use crate::error::{Cause, TableError};
@@ -69,19 +69,35 @@ pub struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    /// Bytes that the layout explains: the fixed fields and lists, or as much of them as there is.
-    #[must_use]
-    pub fn explained(&self) -> usize {
-        let Some(layout) = self.layout else { return 0 };
-        let (_, needed) = layout.parts(self.bytes);
-        usize::try_from(needed).unwrap_or(usize::MAX).min(self.bytes.len())
-    }
-
-    /// The bytes behind what the layout explains, with their offset in the input.
-    #[must_use]
-    pub fn rest(&self) -> (usize, &'a [u8]) {
-        let explained = self.explained();
-        (self.offset.saturating_add(explained), self.bytes.get(explained..).unwrap_or_default())
+    /// What the bytes are, piece by piece, in order and without gap or overlap.
+    ///
+    /// A structure that ends inside its fixed fields gives the fields that are there, and then the rest.
+    pub fn pieces(&self) -> impl Iterator<Item = Piece<'a>> + use<'a> {
+        let (bytes, base) = (self.bytes, self.offset);
+        let at = move |offset: usize| base.saturating_add(offset);
+        let fields = self.layout.map_or(&[][..], |layout| layout.fields);
+        let lists = self.layout.map_or(&[][..], |layout| layout.lists);
+        let whole = self.layout.is_some_and(|layout| bytes.len() >= layout.size);
+        let parts = self.lists();
+        let explained = if whole {
+            parts.iter().zip(lists).map(|(part, _)| part.offset.saturating_add(part.bytes.len())).max()
+        } else {
+            None
+        };
+        let explained = explained.unwrap_or_else(|| {
+            let ends = fields.iter().map(|field| field.offset.saturating_add(field.width));
+            ends.take_while(|end| *end <= bytes.len()).last().unwrap_or(0)
+        });
+        let rest = bytes.get(explained..).filter(|rest| !rest.is_empty());
+        let fields = fields.iter().map_while(move |field| {
+            Some(Piece::Field { field, offset: at(field.offset), bytes: field.bytes(bytes)? })
+        });
+        let lists = lists.iter().zip(parts).filter(move |_| whole).map(move |(list, part)| Piece::List {
+            list,
+            offset: at(part.offset),
+            part,
+        });
+        fields.chain(lists).chain(rest.map(|bytes| Piece::Rest { offset: at(explained), bytes }))
     }
 
     /// The lists of the structure.
@@ -89,6 +105,36 @@ impl<'a> Group<'a> {
     pub fn lists(&self) -> [ListPart<'a>; MAX_LISTS] {
         self.layout.map_or([ListPart::EMPTY; MAX_LISTS], |layout| layout.parts(self.bytes).0)
     }
+}
+
+/// A part of a group.
+#[derive(Clone, Copy, Debug)]
+pub enum Piece<'a> {
+    /// One fixed field.
+    Field {
+        /// Its description.
+        field: &'static Field,
+        /// Its offset in the input.
+        offset: usize,
+        /// Its bytes.
+        bytes: &'a [u8],
+    },
+    /// A list, perhaps cut off.
+    List {
+        /// Its description.
+        list: &'static List,
+        /// Its offset in the input.
+        offset: usize,
+        /// Its elements.
+        part: ListPart<'a>,
+    },
+    /// Bytes that the layout does not explain.
+    Rest {
+        /// Their offset in the input.
+        offset: usize,
+        /// The bytes.
+        bytes: &'a [u8],
+    },
 }
 
 /// The groups of one input, in order. Made by [`anatomy`].
@@ -399,5 +445,164 @@ impl<'a> Iterator for Anatomy<'a> {
     fn next(&mut self) -> Option<Group<'a>> {
         let fixed = self.fixed.iter_mut().find_map(Option::take);
         fixed.or_else(|| self.next_of_body()).or_else(|| self.trailing.take())
+    }
+}
+
+/// What every table has to stand, for the tests of the tables.
+#[cfg(all(test, feature = "alloc"))]
+pub(crate) mod testing {
+    use super::*;
+    use crate::tables::header::Identity;
+    use crate::tables::schema::Structures;
+    use alloc::vec::Vec;
+
+    /// The identity of the example tables.
+    pub(crate) const IDENTITY: Identity = Identity {
+        oem_id: *b"MTOPO ",
+        oem_table_id: *b"EXAMPLE ",
+        oem_revision: 1,
+        creator_id: *b"MTPO",
+        creator_revision: 1,
+    };
+
+    /// The outcome of each structure of a walk, or why the table cannot be walked at all.
+    pub(crate) type Walked = Result<Vec<Result<(), TableError>>, TableError>;
+
+    /// The bytes that hexadecimal digits stand for, whatever space is between them.
+    pub(crate) fn hex(text: &str) -> Vec<u8> {
+        let digits: Vec<_> = text.chars().filter_map(|digit| digit.to_digit(16)).collect();
+        digits.chunks(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect()
+    }
+
+    /// Checks that the groups of `input` cover all of it without gap or overlap, and that what a layout explains of
+    /// a group and the rest of it do the same for the group. Gives the groups.
+    pub(crate) fn assert_covered(format: Format, input: &[u8]) -> Vec<Group<'_>> {
+        let groups: Vec<_> = anatomy(format, input).unwrap().collect();
+        let mut next = 0;
+        for group in &groups {
+            assert_eq!(group.offset, next, "{group:?}");
+            assert_eq!(group.bytes, &input[next..next + group.bytes.len()]);
+            assert!(!group.bytes.is_empty() || group.faults[0].is_some(), "{group:?}");
+            next += group.bytes.len();
+            let mut explained = 0;
+            for piece in group.pieces() {
+                let (offset, bytes) = match piece {
+                    Piece::Field { offset, bytes, .. } | Piece::Rest { offset, bytes } => (offset, bytes),
+                    Piece::List { offset, part, .. } => (offset, part.bytes),
+                };
+                assert_eq!(offset, group.offset + explained, "{piece:?}");
+                assert_eq!(bytes, &group.bytes[explained..explained + bytes.len()], "{piece:?}");
+                explained += bytes.len();
+            }
+            assert_eq!(explained, group.bytes.len(), "{group:?}");
+        }
+        assert_eq!(next, input.len());
+        groups
+    }
+
+    /// The bytes of `group` that its layout does not explain.
+    pub(crate) fn rest<'a>(group: &Group<'a>) -> &'a [u8] {
+        let rest = group.pieces().find_map(|piece| match piece {
+            Piece::Rest { bytes, .. } => Some(bytes),
+            _ => None,
+        });
+        rest.unwrap_or_default()
+    }
+
+    fn structures(format: Format, input: &[u8]) -> (Structures, Vec<Group<'_>>) {
+        let anatomy = anatomy(format, input).unwrap();
+        let Body::Structures(structures) = anatomy.schema().body else { panic!("no structures") };
+        (structures, anatomy.filter(|group| matches!(group.role, Role::Structure { .. })).collect())
+    }
+
+    /// Checks that every beginning of the faultless table `input` is walked as far as it goes and then told, where
+    /// `fixed` bytes come before the first structure.
+    pub(crate) fn assert_truncations(
+        format: Format,
+        input: &[u8],
+        fixed: usize,
+        walk: impl Fn(&[u8]) -> Walked,
+    ) {
+        let (_, groups) = structures(format, input);
+        let mut ends: Vec<_> = groups.iter().map(|group| group.offset + group.bytes.len()).collect();
+        ends.insert(0, fixed);
+        assert_eq!(walk(input).unwrap().len(), groups.len());
+        for end in 0..input.len() {
+            let cut = &input[..end];
+            if end >= if format == Format::Cdat { 16 } else { 36 } {
+                let groups = assert_covered(format, cut);
+                assert!(groups.iter().flat_map(|group| group.faults).flatten().next().is_some(), "{end}");
+            }
+            let Ok(walked) = walk(cut) else {
+                assert!(end < fixed, "{end}");
+                continue;
+            };
+            assert!(end >= fixed, "{end}");
+            let whole = ends.iter().filter(|limit| **limit <= end).count() - 1;
+            let clean = ends.contains(&end);
+            assert_eq!(walked.len(), whole + usize::from(!clean), "{end}");
+            assert!(walked[..whole].iter().all(Result::is_ok), "{end}");
+            assert_eq!(walked.last().is_some_and(Result::is_err), !clean, "{end}");
+        }
+    }
+
+    /// Checks that a structure of `input` whose length field lies is either an error or a shorter walk, whatever it
+    /// says, and that nothing before it is touched.
+    pub(crate) fn assert_length_lies(format: Format, input: &[u8], walk: impl Fn(&[u8]) -> Walked) {
+        let (structures, groups) = structures(format, input);
+        let [_, (at, width)] = structures.framing.fields();
+        for (index, group) in groups.iter().enumerate() {
+            let left = input.len() - group.offset;
+            let truth = group.bytes.len();
+            for lie in (0..left + 20).chain([255, 256, 65535, 65536, 0xffff_ffff]) {
+                if lie as u64 > u64::MAX >> (64 - 8 * width) || lie == truth {
+                    continue;
+                }
+                let mut bytes = input.to_vec();
+                bytes[group.offset + at..][..width].copy_from_slice(&lie.to_le_bytes()[..width]);
+                assert_covered(format, &bytes);
+                let walked = walk(&bytes).unwrap();
+                assert!(walked[..index].iter().all(Result::is_ok), "{index} says {lie}");
+                let cause = walked[index].err().map(|error| (error.cause, error.offset));
+                let place = group.offset as u64;
+                let header = at + width;
+                if lie == 0 {
+                    assert_eq!(cause, Some((Cause::StructureLengthZero, place)));
+                } else if lie < header {
+                    assert_eq!(cause, Some((Cause::StructureLengthHeader, place)));
+                } else if lie > left {
+                    assert_eq!(cause, Some((Cause::StructureOverrun, place)));
+                } else if lie > truth {
+                    assert_eq!(cause, None, "{index} says {lie}");
+                } else if let Some((cause, offset)) = cause {
+                    assert!(matches!(cause, Cause::StructureLengthShort | Cause::ListOverrun), "{cause:?}");
+                    assert_eq!(offset, place);
+                }
+                if lie < header || lie > left {
+                    assert_eq!(walked.len(), index + 1, "the walk is over");
+                }
+            }
+        }
+    }
+
+    /// Checks that structures of a type that nobody knows keep their bytes. `input` is left with them.
+    pub(crate) fn assert_unknown_kept(format: Format, input: &[u8], walk: impl Fn(&[u8]) -> Walked) {
+        let (structures, groups) = structures(format, input);
+        let [(at, _), _] = structures.framing.fields();
+        let mut bytes = input.to_vec();
+        for group in &groups {
+            bytes[group.offset + at] = 0xee;
+        }
+        let unknown: Vec<_> = assert_covered(format, &bytes)
+            .into_iter()
+            .filter(|group| matches!(group.role, Role::Structure { .. }))
+            .collect();
+        assert_eq!(unknown.len(), groups.len());
+        for (unknown, group) in unknown.iter().zip(&groups) {
+            assert_eq!(unknown.role, Role::Structure { kind: Some(0xee) });
+            assert!(unknown.layout.is_none());
+            assert_eq!(rest(unknown).len(), group.bytes.len());
+        }
+        assert!(walk(&bytes).unwrap().iter().all(Result::is_ok));
     }
 }

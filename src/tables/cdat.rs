@@ -1,363 +1,17 @@
 //! CDAT, the Coherent Device Attribute Table: what a CXL device or switch says about its memory and paths
 //! (CDAT 1.03). Not an ACPI table: it has a header of its own and no signature.
 
+mod structures;
+
+pub use self::structures::*;
 use super::entries::{Entries, Lists, Medium, RawEntry, typed};
 use super::header::{Envelope, split_table};
-use super::hmat::{CacheAttributes, DataType, LocalityFlags};
-use super::layout::{Element, Field, Row, Structure, code, flags, layout};
+use super::layout::Structure;
 use super::output::{Output, Seal, TableWriter, fit};
-use super::schema::{Body, FramingKind, Structures, TableSchema};
-use super::wire::{Checksum, Length, Reserved};
+use super::wire::Length;
 use crate::error::{Cause, TableError, WriteError};
-use crate::units::{ByteCount, DeviceAddr, DsmasHandle, EntryBaseUnit, MatrixCell, Signature, widen};
-use zerocopy::{FromBytes, FromZeros, IntoBytes};
-
-layout! {
-    /// CDAT header, 16 bytes.
-    CdatHeader("header", "CDAT Header", 16) {
-        /// Length of the whole table in bytes, header included.
-        length: Length<u32> = "CDAT Table Length",
-        /// 1 for CDAT 1.00 to 1.02, 2 for 1.03.
-        revision: u8 = "Revision",
-        /// Makes all `length` bytes sum to 0 modulo 256.
-        checksum: Checksum = "Checksum",
-        /// Zero.
-        reserved: Reserved<6> = "Reserved",
-        /// Counts the changes of the contents at run time.
-        sequence: u32 = "Sequence",
-    }
-}
-
-flags! {
-    /// Flags of a [`Dsmas`].
-    DsmasFlags(u8) {
-        /// The memory is non-volatile.
-        NON_VOLATILE = 2, "Non Volatile";
-        /// The memory may be shared by several hosts (CDAT 1.03).
-        SHAREABLE = 3, "Shareable";
-        /// The hardware keeps shared memory coherent (CDAT 1.03).
-        HARDWARE_COHERENCY = 4, "Hardware Managed Coherency";
-        /// The range is a dynamic capacity region (CDAT 1.03).
-        DYNAMIC_CAPACITY = 5, "Dynamic Capacity";
-        /// The memory can only be read.
-        READ_ONLY = 6, "Read Only";
-    }
-}
-
-flags! {
-    /// Flags of a [`Dsis`].
-    DsisFlags(u8) {
-        /// The initiator has the memory of the DSMAS that the handle names; clear: the handle is a new one.
-        MEMORY_ATTACHED = 0, "Memory Attached";
-    }
-}
-
-code! {
-    /// What the EFI memory map is to say about the memory of a [`Dsemts`].
-    EfiMemoryUse(u8) {
-        /// `EfiConventionalMemory`.
-        CONVENTIONAL = 0, "EfiConventionalMemory";
-        /// `EfiConventionalMemory` with `EFI_MEMORY_SP`.
-        SPECIFIC_PURPOSE = 1, "EfiConventionalMemory with EFI_MEMORY_SP";
-        /// `EfiReservedMemoryType`.
-        RESERVED = 2, "EfiReservedMemoryType";
-    }
-}
-
-code! {
-    /// One end of a path through a switch: a downstream port number, or one of these.
-    PortId(u16) {
-        /// The upstream port.
-        UPSTREAM = 0x100, "Upstream Port";
-        /// Any port.
-        ANY = 0xffff, "Any Port";
-    }
-}
-
-layout! {
-    /// Device Scoped Memory Affinity Structure (DSMAS), type 0: a range of device memory.
-    Dsmas("dsmas", "Device Scoped Memory Affinity Structure", 24) {
-        /// Structure type: 0.
-        r#type: u8 = "Subtable Type",
-        /// Zero.
-        reserved1: Reserved<1> = "Reserved",
-        /// Length of the structure: 24.
-        length: Length<u16> = "Length",
-        /// By which other structures name this range; unique within the device.
-        handle: DsmasHandle = "DSMAD Handle",
-        /// What the memory is.
-        flags: DsmasFlags = "Flags",
-        /// Zero.
-        reserved2: Reserved<2> = "Reserved",
-        /// First device physical address of the range.
-        dpa_base: DeviceAddr = "DPA Base Address",
-        /// Bytes in the range.
-        dpa_length: ByteCount = "DPA Length",
-    }
-}
-
-layout! {
-    /// Device Scoped Latency and Bandwidth Information Structure (DSLBIS), type 1.
-    Dslbis("dslbis", "Device Scoped Latency and Bandwidth Information Structure", 24) {
-        /// Structure type: 1.
-        r#type: u8 = "Subtable Type",
-        /// Zero.
-        reserved1: Reserved<1> = "Reserved",
-        /// Length of the structure: 24.
-        length: Length<u16> = "Length",
-        /// Handle of a DSMAS, or of a DSIS.
-        handle: DsmasHandle = "Handle",
-        /// As in HMAT, when the handle is that of a DSMAS.
-        flags: LocalityFlags = "Flags",
-        /// What kind of number the entries are.
-        data_type: DataType = "Data Type",
-        /// Zero.
-        reserved2: Reserved<1> = "Reserved",
-        /// What one count of an entry is worth, in picoseconds or MB/s.
-        entry_base_unit: EntryBaseUnit = "Entry Base Unit",
-        /// The number itself: the only entry that Linux reads.
-        entry0: MatrixCell = "Entry0",
-        /// Second entry.
-        entry1: MatrixCell = "Entry1",
-        /// Third entry.
-        entry2: MatrixCell = "Entry2",
-        /// Zero.
-        reserved3: Reserved<2> = "Reserved",
-    }
-}
-
-layout! {
-    /// Device Scoped Memory Side Cache Information Structure (DSMSCIS), type 2.
-    Dsmscis("dsmscis", "Device Scoped Memory Side Cache Information Structure", 20) {
-        /// Structure type: 2.
-        r#type: u8 = "Subtable Type",
-        /// Zero.
-        reserved1: Reserved<1> = "Reserved",
-        /// Length of the structure: 20.
-        length: Length<u16> = "Length",
-        /// The DSMAS behind the cache.
-        handle: DsmasHandle = "DSMAS Handle",
-        /// Zero.
-        reserved2: Reserved<3> = "Reserved",
-        /// Size of the cache in bytes.
-        cache_size: ByteCount = "Memory Side Cache Size",
-        /// Levels, placement, write policy and line size, as in HMAT.
-        cache_attributes: CacheAttributes = "Cache Attributes",
-    }
-}
-
-layout! {
-    /// Device Scoped Initiator Structure (DSIS), type 3.
-    Dsis("dsis", "Device Scoped Initiator Structure", 8) {
-        /// Structure type: 3.
-        r#type: u8 = "Subtable Type",
-        /// Zero.
-        reserved1: Reserved<1> = "Reserved",
-        /// Length of the structure: 8.
-        length: Length<u16> = "Length",
-        /// What `handle` is.
-        flags: DsisFlags = "Flags",
-        /// Handle of a DSMAS, or a new one for an initiator without memory.
-        handle: DsmasHandle = "Handle",
-        /// Zero.
-        reserved2: Reserved<2> = "Reserved",
-    }
-}
-
-layout! {
-    /// Device Scoped EFI Memory Type Structure (DSEMTS), type 4.
-    Dsemts("dsemts", "Device Scoped EFI Memory Type Structure", 24) {
-        /// Structure type: 4.
-        r#type: u8 = "Subtable Type",
-        /// Zero.
-        reserved1: Reserved<1> = "Reserved",
-        /// Length of the structure: 24.
-        length: Length<u16> = "Length",
-        /// The DSMAS in which the memory lies.
-        handle: DsmasHandle = "DSMAS Handle",
-        /// What the EFI memory map is to say.
-        memory_use: EfiMemoryUse = "EFI Memory Type and Attribute",
-        /// Zero.
-        reserved2: Reserved<2> = "Reserved",
-        /// Bytes from the start of the DSMAS range to the memory.
-        dpa_offset: ByteCount = "DPA Offset",
-        /// Bytes of memory.
-        dpa_length: ByteCount = "DPA Length",
-    }
-}
-
-layout! {
-    /// The fixed part of a Switch Scoped Latency and Bandwidth Information Structure (SSLBIS), type 5. The view with
-    /// the entries is [`Sslbis`].
-    SslbisHeader("sslbis", "Switch Scoped Latency and Bandwidth Information Structure", 16) {
-        /// Structure type: 5.
-        r#type: u8 = "Subtable Type",
-        /// Zero.
-        reserved1: Reserved<1> = "Reserved",
-        /// Length of the structure with its entries: 16 + 8 for each.
-        length: Length<u16> = "Length",
-        /// What kind of number the entries hold.
-        data_type: DataType = "Data Type",
-        /// Zero.
-        reserved2: Reserved<3> = "Reserved",
-        /// What one count of an entry is worth, in picoseconds or MB/s.
-        entry_base_unit: EntryBaseUnit = "Entry Base Unit",
-    }
-    lists(|fixed, length| {
-        let room = length.saturating_sub(size_of_val(fixed));
-        [widen(room.checked_div(size_of::<SslbisEntry>()).unwrap_or(0)), 0, 0]
-    }) {
-        "entries", "SSLBE": [SslbisEntry], Row::Plain;
-    }
-}
-
-layout! {
-    /// One path through a switch: an entry of an SSLBIS.
-    SslbisEntry("sslbe", "Switch Scoped Latency and Bandwidth Entry", 8) {
-        /// One end.
-        port_x: PortId = "Port X ID",
-        /// The other end.
-        port_y: PortId = "Port Y ID",
-        /// Latency or bandwidth between the two.
-        value: MatrixCell = "Latency or Bandwidth",
-        /// Zero.
-        reserved: Reserved<2> = "Reserved",
-    }
-}
-
-impl Element for SslbisEntry {
-    type Stored = Self;
-    const FIELDS: &'static [Field] = Self::LAYOUT.fields;
-}
-
-/// How to walk and print a CDAT.
-pub(crate) const SCHEMA: TableSchema = TableSchema {
-    signature: Signature::CDAT,
-    name: "Coherent Device Attribute Table",
-    prologue: None,
-    body: Body::Structures(Structures {
-        framing: FramingKind::Medium,
-        layouts: &[
-            (0, Dsmas::LAYOUT),
-            (1, Dslbis::LAYOUT),
-            (2, Dsmscis::LAYOUT),
-            (3, Dsis::LAYOUT),
-            (4, Dsemts::LAYOUT),
-            (5, SslbisHeader::LAYOUT),
-        ],
-        choose: None,
-    }),
-};
-
-impl CdatHeader {
-    /// A header for a new CDAT: length and checksum are filled in when the table is finished.
-    #[must_use]
-    pub fn new(revision: u8, sequence: u32) -> Self {
-        Self { revision: revision.into(), sequence: sequence.into(), ..Self::new_zeroed() }
-    }
-}
-
-impl Dsmas {
-    /// A range of device memory.
-    #[must_use]
-    pub fn new(handle: DsmasHandle, base: DeviceAddr, size: ByteCount, flags: DsmasFlags) -> Self {
-        Self {
-            length: Length(24).into(),
-            handle: handle.into(),
-            flags: flags.into(),
-            dpa_base: base.into(),
-            dpa_length: size.into(),
-            ..Self::new_zeroed()
-        }
-    }
-}
-
-impl Dslbis {
-    /// A latency or bandwidth of the memory of a DSMAS: `value` times `unit`.
-    #[must_use]
-    pub fn new(handle: DsmasHandle, data_type: DataType, unit: EntryBaseUnit, value: MatrixCell) -> Self {
-        Self {
-            r#type: 1.into(),
-            length: Length(24).into(),
-            handle: handle.into(),
-            data_type: data_type.into(),
-            entry_base_unit: unit.into(),
-            entry0: value.into(),
-            ..Self::new_zeroed()
-        }
-    }
-}
-
-impl Dsmscis {
-    /// A cache before the memory of a DSMAS.
-    #[must_use]
-    pub fn new(handle: DsmasHandle, size: ByteCount, attributes: CacheAttributes) -> Self {
-        Self {
-            r#type: 2.into(),
-            length: Length(20).into(),
-            handle: handle.into(),
-            cache_size: size.into(),
-            cache_attributes: attributes.into(),
-            ..Self::new_zeroed()
-        }
-    }
-}
-
-impl Dsis {
-    /// An initiator.
-    #[must_use]
-    pub fn new(handle: DsmasHandle, flags: DsisFlags) -> Self {
-        Self {
-            r#type: 3.into(),
-            length: Length(8).into(),
-            flags: flags.into(),
-            handle: handle.into(),
-            ..Self::new_zeroed()
-        }
-    }
-}
-
-impl Dsemts {
-    /// What the EFI memory map is to say about `size` bytes, `offset` bytes into the range of a DSMAS.
-    #[must_use]
-    pub fn new(handle: DsmasHandle, memory_use: EfiMemoryUse, offset: ByteCount, size: ByteCount) -> Self {
-        Self {
-            r#type: 4.into(),
-            length: Length(24).into(),
-            handle: handle.into(),
-            memory_use: memory_use.into(),
-            dpa_offset: offset.into(),
-            dpa_length: size.into(),
-            ..Self::new_zeroed()
-        }
-    }
-}
-
-impl SslbisHeader {
-    /// Latencies or bandwidths of the paths through a switch, in counts of `unit`.
-    #[must_use]
-    pub fn new(data_type: DataType, unit: EntryBaseUnit) -> Self {
-        Self {
-            r#type: 5.into(),
-            data_type: data_type.into(),
-            entry_base_unit: unit.into(),
-            ..Self::new_zeroed()
-        }
-    }
-}
-
-impl SslbisEntry {
-    /// A path between two ports.
-    #[must_use]
-    pub fn new(port_x: PortId, port_y: PortId, value: MatrixCell) -> Self {
-        Self {
-            port_x: port_x.into(),
-            port_y: port_y.into(),
-            value: value.into(),
-            reserved: Reserved([0; 2]).into(),
-        }
-    }
-}
+use crate::units::{Signature, widen};
+use zerocopy::{FromBytes, IntoBytes};
 
 /// An SSLBIS with its entries, read in place.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -582,3 +236,162 @@ impl CdatStructure for Dslbis {}
 impl CdatStructure for Dsmscis {}
 impl CdatStructure for Dsis {}
 impl CdatStructure for Dsemts {}
+
+#[cfg(all(test, feature = "alloc"))]
+mod tests {
+    use super::*;
+    use crate::tables::anatomy::Format;
+    use crate::tables::anatomy::testing::{
+        Walked, assert_covered, assert_length_lies, assert_truncations, assert_unknown_kept, hex, rest,
+    };
+    use crate::tables::hmat::{
+        CacheAssociativity, CacheAttributes, CacheLevel, CacheLineSize, CacheWritePolicy, DataType,
+        LocalityFlags,
+    };
+    use crate::tables::output::SliceOutput;
+    use crate::units::{ByteCount, DeviceAddr, DsmasHandle, EntryBaseUnit, MatrixCell};
+    use alloc::vec::Vec;
+
+    /// One structure of each type.
+    const EXAMPLE: &str = "
+        94000000 01 17 000000000000 00000000
+        00 00 1800 01 04 0000 0000000000000000 0000000004000000
+        01 00 1800 01 00 00 00 e803000000000000 9600 0000 0000 0000
+        02 00 1400 01 000000 0000004000000000 11114000
+        03 00 0800 01 01 0000
+        04 00 1800 01 01 0000 0000000000000000 0000000004000000
+        05 00 2000 00 000000 6400000000000000 0001 0000 fa00 0000 0001 ffff 2c01 0000";
+
+    fn walk(input: &[u8]) -> Walked {
+        Ok(Cdat::parse(input)?.entries().map(|entry| entry.map(drop)).collect())
+    }
+
+    fn cache_attributes() -> CacheAttributes {
+        CacheAttributes::default()
+            .with_total_levels(CacheLevel(1))
+            .with_level(CacheLevel(1))
+            .with_associativity(CacheAssociativity::DIRECT_MAPPED)
+            .with_write_policy(CacheWritePolicy::WRITE_BACK)
+            .with_line_size(CacheLineSize(64))
+    }
+
+    #[test]
+    fn the_example_reads_field_by_field() {
+        let bytes = hex(EXAMPLE);
+        let cdat = Cdat::parse(&bytes).unwrap();
+        assert_eq!((cdat.header().revision.get(), cdat.header().sequence.get()), (1, 0));
+        assert_eq!((cdat.faults().count(), cdat.trailing().len()), (0, 0));
+        let entries: Vec<_> = cdat.entries().collect::<Result<_, _>>().unwrap();
+        let [
+            Entry::Dsmas(dsmas),
+            Entry::Dslbis(dslbis),
+            Entry::Dsmscis(dsmscis),
+            Entry::Dsis(dsis),
+            Entry::Dsemts(dsemts),
+            Entry::Sslbis(sslbis),
+        ] = entries[..]
+        else {
+            panic!("{entries:?}")
+        };
+        let one = DsmasHandle(1);
+
+        assert_eq!((dsmas.r#type.get(), dsmas.length.get()), (0, Length(24)));
+        assert_eq!((dsmas.handle.get(), dsmas.flags.get()), (one, DsmasFlags::NON_VOLATILE));
+        assert_eq!((dsmas.dpa_base.get(), dsmas.dpa_length.get()), (DeviceAddr(0), ByteCount(16 << 30)));
+
+        assert_eq!((dslbis.r#type.get(), dslbis.length.get()), (1, Length(24)));
+        assert_eq!((dslbis.handle.get(), dslbis.flags.get()), (one, LocalityFlags(0)));
+        assert_eq!(dslbis.data_type.get(), DataType::ACCESS_LATENCY);
+        assert_eq!(dslbis.entry_base_unit.get(), EntryBaseUnit(1000));
+        assert_eq!(dslbis.entry0.get(), MatrixCell(150));
+        assert_eq!((dslbis.entry1.get(), dslbis.entry2.get()), (MatrixCell(0), MatrixCell(0)));
+
+        assert_eq!((dsmscis.r#type.get(), dsmscis.length.get()), (2, Length(20)));
+        assert_eq!((dsmscis.handle.get(), dsmscis.cache_size.get()), (one, ByteCount(1 << 30)));
+        assert_eq!(dsmscis.cache_attributes.get(), cache_attributes());
+
+        assert_eq!((dsis.r#type.get(), dsis.length.get()), (3, Length(8)));
+        assert_eq!((dsis.flags.get(), dsis.handle.get()), (DsisFlags::MEMORY_ATTACHED, one));
+
+        assert_eq!((dsemts.r#type.get(), dsemts.length.get()), (4, Length(24)));
+        assert_eq!((dsemts.handle.get(), dsemts.memory_use.get()), (one, EfiMemoryUse::SPECIFIC_PURPOSE));
+        assert_eq!((dsemts.dpa_offset.get(), dsemts.dpa_length.get()), (ByteCount(0), ByteCount(16 << 30)));
+
+        let header = sslbis.header();
+        assert_eq!((header.r#type.get(), header.length.get()), (5, Length(32)));
+        assert_eq!(header.data_type.get(), DataType::ACCESS_LATENCY);
+        assert_eq!(header.entry_base_unit.get(), EntryBaseUnit(100));
+        let paths: Vec<_> =
+            sslbis.entries().iter().map(|path| (path.port_x.get(), path.port_y.get())).collect();
+        assert_eq!(paths, [(PortId::UPSTREAM, PortId(0)), (PortId::UPSTREAM, PortId::ANY)]);
+        let values: Vec<_> = sslbis.entries().iter().map(|path| path.value.get().0).collect();
+        assert_eq!((values, sslbis.rest().len()), ([250, 300].to_vec(), 0));
+    }
+
+    fn write_example<O: Output>(output: O) -> Result<u64, WriteError> {
+        let (one, size) = (DsmasHandle(1), ByteCount(16 << 30));
+        let latency = DataType::ACCESS_LATENCY;
+        let mut writer = CdatWriter::new(output, &CdatHeader::new(1, 0));
+        writer.push(&Dsmas::new(one, DeviceAddr(0), size, DsmasFlags::NON_VOLATILE));
+        writer.push(&Dslbis::new(one, latency, EntryBaseUnit(1000), MatrixCell(150)));
+        writer.push(&Dsmscis::new(one, ByteCount(1 << 30), cache_attributes()));
+        writer.push(&Dsis::new(one, DsisFlags::MEMORY_ATTACHED));
+        writer.push(&Dsemts::new(one, EfiMemoryUse::SPECIFIC_PURPOSE, ByteCount(0), size));
+        let paths = [(PortId(0), 250), (PortId::ANY, 300)]
+            .map(|(port, value)| SslbisEntry::new(PortId::UPSTREAM, port, MatrixCell(value)));
+        writer.push_sslbis(&SslbisHeader::new(latency, EntryBaseUnit(100)), &paths)?;
+        writer.finish(Seal::Fill)
+    }
+
+    #[test]
+    fn the_writer_makes_the_example() {
+        let mut written = Vec::new();
+        assert_eq!(write_example(&mut written), Ok(148));
+        assert_eq!(written, hex(EXAMPLE));
+        let needed = write_example(SliceOutput::new(&mut [])).unwrap_err();
+        assert_eq!(needed, WriteError::BufferTooSmall { needed: 148, available: 0 });
+    }
+
+    #[test]
+    fn damage_is_told_and_covered() {
+        let bytes = hex(EXAMPLE);
+        assert_truncations(Format::Cdat, &bytes, Cdat::FIXED, walk);
+        assert_length_lies(Format::Cdat, &bytes, walk);
+        assert_unknown_kept(Format::Cdat, &bytes, walk);
+        let groups = assert_covered(Format::Cdat, &bytes);
+        assert_eq!(groups.len(), 7);
+        assert!(groups.iter().all(|group| rest(group).is_empty() && group.faults == [None; 2]));
+    }
+
+    #[test]
+    fn an_sslbis_has_as_many_entries_as_its_length_has_room_for() {
+        for length in 16..=35_u8 {
+            let mut bytes = hex("33000000 02 00 000000000000 00000000 05 00 0000 03 000000 0100000000000000");
+            bytes[18] = length;
+            bytes.resize(16 + usize::from(length), 0x5a);
+            let cdat = Cdat::parse(&bytes).unwrap();
+            let Some(Ok(Entry::Sslbis(sslbis))) = cdat.entries().next() else { panic!() };
+            assert_eq!(sslbis.entries().len(), usize::from(length - 16) / 8);
+            assert_eq!(sslbis.rest().len(), usize::from(length - 16) % 8);
+            let groups = assert_covered(Format::Cdat, &bytes);
+            assert_eq!((rest(&groups[1]), groups[1].faults), (sslbis.rest(), [None; 2]));
+        }
+    }
+
+    #[test]
+    fn what_a_length_field_cannot_say_is_refused_and_leaves_nothing() {
+        let mut bytes = Vec::new();
+        let mut writer = CdatWriter::new(&mut bytes, &CdatHeader::new(2, 7));
+        let header = SslbisHeader::new(DataType::ACCESS_BANDWIDTH, EntryBaseUnit(1));
+        let path = SslbisEntry::new(PortId::UPSTREAM, PortId::ANY, MatrixCell(1));
+        let error = writer.push_sslbis(&header, &[path; 8190]);
+        assert_eq!(error, Err(WriteError::TooLong { table: Signature::CDAT, length: 65536, limit: 65535 }));
+        writer.push_sslbis(&header, &[path; 8189]).unwrap();
+        assert_eq!(writer.finish(Seal::Fill), Ok(16 + 65528));
+        let cdat = Cdat::parse(&bytes).unwrap();
+        assert_eq!(
+            (cdat.header().revision.get(), cdat.header().sequence.get(), cdat.faults().count()),
+            (2, 7, 0)
+        );
+    }
+}

@@ -1,440 +1,17 @@
 //! CEDT, the CXL Early Discovery Table: CXL host bridges and the windows of physical addresses that are
 //! interleaved over them (CXL 3.1 §9.18.1).
 
+mod structures;
+
+pub use self::structures::*;
 use super::entries::{Entries, Lists, Medium, RawEntry, typed};
 use super::header::{Identity, SdtHeader, Table};
-use super::layout::{Row, Structure, code, flags, layout};
+use super::layout::Structure;
 use super::output::{Output, Seal, TableWriter, fit};
-use super::schema::{Body, FramingKind, Structures, TableSchema};
-use super::wire::{Le, Length, Reserved};
+use super::wire::{Le, Length};
 use crate::error::{Cause, TableError, WriteError};
-use crate::units::{AcpiUid, ByteCount, PciBdf, PciSegment, PhysAddr, Signature, XorMap, widen};
-use zerocopy::{FromZeros, IntoBytes};
-
-code! {
-    /// Which kind of host bridge a CHBS describes.
-    CxlVersion(u32) {
-        /// CXL 1.1: the registers are an RCRB.
-        CXL_1_1 = 0, "CXL 1.1 (RCH)";
-        /// CXL 2.0 and later: the registers are component registers.
-        CXL_2_0 = 1, "CXL 2.0 or later";
-    }
-}
-
-code! {
-    /// Encoded number of interleave ways (ENIW).
-    InterleaveWays(u8) {
-        /// 1 way: no interleave.
-        WAYS_1 = 0, "1 way";
-        /// 2 ways.
-        WAYS_2 = 1, "2 ways";
-        /// 4 ways.
-        WAYS_4 = 2, "4 ways";
-        /// 8 ways.
-        WAYS_8 = 3, "8 ways";
-        /// 16 ways.
-        WAYS_16 = 4, "16 ways";
-        /// 3 ways.
-        WAYS_3 = 8, "3 ways";
-        /// 6 ways.
-        WAYS_6 = 9, "6 ways";
-        /// 12 ways.
-        WAYS_12 = 10, "12 ways";
-    }
-}
-
-impl InterleaveWays {
-    /// The number of ways, or `None` for a reserved code.
-    #[inline]
-    #[must_use]
-    pub const fn ways(self) -> Option<u8> {
-        Some(match self {
-            Self::WAYS_1 => 1,
-            Self::WAYS_2 => 2,
-            Self::WAYS_3 => 3,
-            Self::WAYS_4 => 4,
-            Self::WAYS_6 => 6,
-            Self::WAYS_8 => 8,
-            Self::WAYS_12 => 12,
-            Self::WAYS_16 => 16,
-            _ => return None,
-        })
-    }
-
-    /// The code of a number of ways, or `None` when there is none.
-    #[must_use]
-    pub const fn from_ways(ways: usize) -> Option<Self> {
-        Some(match ways {
-            1 => Self::WAYS_1,
-            2 => Self::WAYS_2,
-            3 => Self::WAYS_3,
-            4 => Self::WAYS_4,
-            6 => Self::WAYS_6,
-            8 => Self::WAYS_8,
-            12 => Self::WAYS_12,
-            16 => Self::WAYS_16,
-            _ => return None,
-        })
-    }
-}
-
-code! {
-    /// How addresses of a window are spread over its targets.
-    InterleaveArithmetic(u8) {
-        /// Standard modulo arithmetic.
-        MODULO = 0, "Standard Modulo";
-        /// Modulo arithmetic combined with XOR, by the XORMAPs of the CXIMS of the same granularity.
-        MODULO_XOR = 1, "Modulo combined with XOR";
-    }
-}
-
-code! {
-    /// Host Bridge Interleave Granularity (HBIG) of a window, as a code: 256 bytes doubled that many times.
-    InterleaveGranularity(u32) {
-        /// 256 bytes.
-        BYTES_256 = 0, "256 B";
-        /// 512 bytes.
-        BYTES_512 = 1, "512 B";
-        /// 1 KiB.
-        KIB_1 = 2, "1 KiB";
-        /// 2 KiB.
-        KIB_2 = 3, "2 KiB";
-        /// 4 KiB.
-        KIB_4 = 4, "4 KiB";
-        /// 8 KiB.
-        KIB_8 = 5, "8 KiB";
-        /// 16 KiB.
-        KIB_16 = 6, "16 KiB";
-    }
-}
-
-impl InterleaveGranularity {
-    /// The granularity in bytes, or `None` for a reserved code.
-    #[inline]
-    #[must_use]
-    pub const fn bytes(self) -> Option<ByteCount> {
-        if self.0 <= Self::KIB_16.0 { Some(ByteCount(256 << self.0)) } else { None }
-    }
-}
-
-code! {
-    /// [`InterleaveGranularity`] in the one byte that a CXIMS has for it.
-    MapGranularity(u8) {
-        /// 256 bytes.
-        BYTES_256 = 0, "256 B";
-        /// 512 bytes.
-        BYTES_512 = 1, "512 B";
-        /// 1 KiB.
-        KIB_1 = 2, "1 KiB";
-        /// 2 KiB.
-        KIB_2 = 3, "2 KiB";
-        /// 4 KiB.
-        KIB_4 = 4, "4 KiB";
-        /// 8 KiB.
-        KIB_8 = 5, "8 KiB";
-        /// 16 KiB.
-        KIB_16 = 6, "16 KiB";
-    }
-}
-
-impl From<MapGranularity> for InterleaveGranularity {
-    fn from(granularity: MapGranularity) -> Self {
-        Self(u32::from(granularity.0))
-    }
-}
-
-flags! {
-    /// What a window may be used for (Window Restrictions).
-    WindowRestrictions(u16) {
-        /// Device-coherent memory: HDM-D and HDM-DB; once called CXL Type 2 memory.
-        DEVICE_COHERENT = 0, "Device Coherent";
-        /// Host-only coherent memory: HDM-H; once called CXL Type 3 memory.
-        HOST_ONLY_COHERENT = 1, "Host-only Coherent";
-        /// Volatile memory.
-        VOLATILE = 2, "Volatile";
-        /// Persistent memory.
-        PERSISTENT = 3, "Persistent";
-        /// The devices behind the window are not to be reconfigured.
-        FIXED_CONFIGURATION = 4, "Fixed Device Configuration";
-        /// Back-invalidate (CXL 3.0). Linux 7.2 ignores it.
-        BACK_INVALIDATE = 5, "Back-Invalidate";
-    }
-}
-
-code! {
-    /// Which registers the base address of an RDPAS leads to.
-    ProtocolType(u8) {
-        /// CXL.io.
-        CXL_IO = 0, "CXL.io";
-        /// CXL.cache and CXL.mem.
-        CXL_CACHE_MEM = 1, "CXL.cachemem";
-    }
-}
-
-flags! {
-    /// Capabilities of the system.
-    SystemCapabilities(u16) {
-        /// CMP-M.
-        CMP_M = 0, "CMP-M";
-        /// The host does not write clean lines back (CXL 3.1).
-        NO_CLEAN_WRITEBACK = 1, "No Clean Writeback";
-        /// Viral policy (CXL 3.2).
-        VIRAL_POLICY = 2, "Viral Policy";
-    }
-}
-
-layout! {
-    /// CXL Host Bridge Structure (CHBS), type 0: CXL 3.1 §9.18.1.2.
-    HostBridge("cxl_host_bridge", "CXL Host Bridge Structure", 32) {
-        /// Structure type: 0.
-        r#type: u8 = "Subtable Type",
-        /// Zero.
-        reserved1: Reserved<1> = "Reserved",
-        /// Length of the structure: 32.
-        length: Length<u16> = "Length",
-        /// `_UID` of the host bridge, an `ACPI0016` device.
-        uid: AcpiUid = "UID",
-        /// Which registers `base` leads to.
-        cxl_version: CxlVersion = "CXL Version",
-        /// Zero.
-        reserved2: Reserved<4> = "Reserved",
-        /// Address of the RCRB (CXL 1.1) or of the component registers.
-        base: PhysAddr = "Base",
-        /// Bytes of registers: 8 KiB of RCRB or 64 KiB of component registers.
-        register_length: ByteCount = "Register Length",
-    }
-}
-
-layout! {
-    /// The fixed part of a CXL Fixed Memory Window Structure (CFMWS), type 1: CXL 3.1 §9.18.1.3. The view with the
-    /// targets is [`FixedMemoryWindow`].
-    FixedMemoryWindowHeader("cxl_fixed_memory_window", "CXL Fixed Memory Window Structure", 36) {
-        /// Structure type: 1.
-        r#type: u8 = "Subtable Type",
-        /// Zero.
-        reserved1: Reserved<1> = "Reserved",
-        /// Length of the structure with its targets: 36 + 4 for each way.
-        length: Length<u16> = "Length",
-        /// Zero.
-        reserved2: Reserved<4> = "Reserved",
-        /// First address of the window; a multiple of 256 MiB.
-        base_hpa: PhysAddr = "Base HPA",
-        /// Bytes in the window; a multiple of 256 MiB for each way.
-        window_size: ByteCount = "Window Size",
-        /// How many ways the window is interleaved: the number of targets.
-        interleave_ways: InterleaveWays = "Encoded Number Of Interleave Ways",
-        /// How addresses are spread over the targets.
-        interleave_arithmetic: InterleaveArithmetic = "Interleave Arithmetic",
-        /// Zero.
-        reserved3: Reserved<2> = "Reserved",
-        /// Bytes that go to one target before the next has its turn. Linux keeps only the low 16 bits.
-        granularity: InterleaveGranularity = "Host Bridge Interleave Granularity",
-        /// What the window may be used for.
-        restrictions: WindowRestrictions = "Window Restrictions",
-        /// Quality-of-service throttling group.
-        qtg_id: u16 = "QTG ID",
-    }
-    lists(|fixed, _| [u64::from(fixed.interleave_ways.get().ways().unwrap_or(0)), 0, 0]) {
-        "targets", "Interleave Target": [AcpiUid], Row::Plain;
-    }
-}
-
-layout! {
-    /// The fixed part of a CXL XOR Interleave Math Structure (CXIMS), type 2: CXL 3.1 §9.18.1.4. The view with the
-    /// maps is [`XorInterleaveMath`].
-    XorInterleaveMathHeader("cxl_xor_interleave_math", "CXL XOR Interleave Math Structure", 8) {
-        /// Structure type: 2.
-        r#type: u8 = "Subtable Type",
-        /// Zero.
-        reserved1: Reserved<1> = "Reserved",
-        /// Length of the structure with its maps: 8 + 8 for each map.
-        length: Length<u16> = "Length",
-        /// Zero.
-        reserved2: Reserved<2> = "Reserved",
-        /// The windows that the maps are for: those of this granularity.
-        granularity: MapGranularity = "Host Bridge Interleave Granularity",
-        /// Maps behind the fixed part (NIB).
-        map_count: u8 = "Number Of Bitmap Entries",
-    }
-    lists(|fixed, _| [u64::from(fixed.map_count.get()), 0, 0]) {
-        "xormaps", "XORMAP": [XorMap], Row::Plain;
-    }
-}
-
-layout! {
-    /// RCEC Downstream Port Association Structure (RDPAS), type 3, in the form of CXL 4.0 that ACPICA has since
-    /// 2026: layout C of three. The view that finds out which is [`Rdpas`].
-    RdpasC("rcec_downstream_port_association", "RCEC Downstream Port Association Structure", 20) {
-        /// Structure type: 3.
-        r#type: u8 = "Subtable Type",
-        /// Zero.
-        reserved1: Reserved<1> = "Reserved",
-        /// Length of the structure: 20.
-        length: Length<u16> = "Length",
-        /// PCI segment group of the RCEC.
-        segment: PciSegment = "RCEC Segment Number",
-        /// Bus, device and function of the RCEC.
-        bdf: PciBdf = "RCEC BDF",
-        /// Address of the registers.
-        base_address: PhysAddr = "Base Address",
-        /// Which registers those are.
-        protocol_type: ProtocolType = "Protocol Type",
-        /// Zero.
-        reserved2: Reserved<3> = "Reserved",
-    }
-}
-
-layout! {
-    /// RDPAS as Linux 7.2 (`actbl1.h`), FWTS and EDK2's `Acpi64.h` have it: layout A.
-    RdpasA("rcec_downstream_port_association_a", "RCEC Downstream Port Association Structure (layout A)", 17) {
-        /// Structure type: 3.
-        r#type: u8 = "Subtable Type",
-        /// Zero.
-        reserved1: Reserved<1> = "Reserved",
-        /// Length of the structure: 17; some writers say 16.
-        length: Length<u16> = "Length",
-        /// PCI segment group of the RCEC.
-        segment: PciSegment = "RCEC Segment Number",
-        /// Bus, device and function of the RCEC.
-        bdf: PciBdf = "RCEC BDF",
-        /// Which registers `base_address` leads to.
-        protocol_type: ProtocolType = "Protocol Type",
-        /// Address of the registers.
-        base_address: PhysAddr = "Base Address",
-    }
-}
-
-layout! {
-    /// RDPAS as EDK2's `Cxl30.h` has it: layout B.
-    RdpasB("rcec_downstream_port_association_b", "RCEC Downstream Port Association Structure (layout B)", 17) {
-        /// Structure type: 3.
-        r#type: u8 = "Subtable Type",
-        /// Zero.
-        reserved1: Reserved<1> = "Reserved",
-        /// Length of the structure: 17.
-        length: Length<u16> = "Length",
-        /// PCI segment group of the RCEC.
-        segment: PciSegment = "RCEC Segment Number",
-        /// Bus, device and function of the RCEC.
-        bdf: PciBdf = "RCEC BDF",
-        /// Address of the registers.
-        base_address: PhysAddr = "Base Address",
-        /// Which registers those are.
-        protocol_type: ProtocolType = "Protocol Type",
-    }
-}
-
-layout! {
-    /// CXL System Description Structure (CSDS), type 4: CXL 3.1 §9.18.1.6.
-    SystemDescription("cxl_system_description", "CXL System Description Structure", 8) {
-        /// Structure type: 4.
-        r#type: u8 = "Subtable Type",
-        /// Zero.
-        reserved1: Reserved<1> = "Reserved",
-        /// Length of the structure: 8.
-        length: Length<u16> = "Length",
-        /// What the system can do.
-        capabilities: SystemCapabilities = "System Capabilities",
-        /// Zero.
-        reserved2: Reserved<2> = "Reserved",
-    }
-}
-
-/// How to walk and print a CEDT.
-pub(crate) const SCHEMA: TableSchema = TableSchema {
-    signature: Signature::CEDT,
-    name: "CXL Early Discovery Table",
-    prologue: None,
-    body: Body::Structures(Structures {
-        framing: FramingKind::Medium,
-        layouts: &[
-            (0, HostBridge::LAYOUT),
-            (1, FixedMemoryWindowHeader::LAYOUT),
-            (2, XorInterleaveMathHeader::LAYOUT),
-            (3, RdpasC::LAYOUT),
-            (3, RdpasA::LAYOUT),
-            (3, RdpasB::LAYOUT),
-            (4, SystemDescription::LAYOUT),
-        ],
-        choose: Some(|_, kind, bytes| match (kind, RdpasLayout::of(bytes)) {
-            (3, RdpasLayout::A) => Some(RdpasA::LAYOUT.id),
-            (3, RdpasLayout::B) => Some(RdpasB::LAYOUT.id),
-            _ => None,
-        }),
-    }),
-};
-
-impl HostBridge {
-    /// A host bridge with its registers.
-    #[must_use]
-    pub fn new(uid: AcpiUid, version: CxlVersion, base: PhysAddr, registers: ByteCount) -> Self {
-        Self {
-            length: Length(32).into(),
-            uid: uid.into(),
-            cxl_version: version.into(),
-            base: base.into(),
-            register_length: registers.into(),
-            ..Self::new_zeroed()
-        }
-    }
-}
-
-impl FixedMemoryWindowHeader {
-    /// A window with modulo arithmetic and QTG 0; its length and ways come from the targets.
-    #[must_use]
-    pub fn new(
-        base: PhysAddr,
-        size: ByteCount,
-        granularity: InterleaveGranularity,
-        restrictions: WindowRestrictions,
-    ) -> Self {
-        Self {
-            r#type: 1.into(),
-            base_hpa: base.into(),
-            window_size: size.into(),
-            granularity: granularity.into(),
-            restrictions: restrictions.into(),
-            ..Self::new_zeroed()
-        }
-    }
-}
-
-impl XorInterleaveMathHeader {
-    /// Maps for the windows of a granularity; its length and count come from the maps.
-    #[must_use]
-    pub fn new(granularity: MapGranularity) -> Self {
-        Self { r#type: 2.into(), granularity: granularity.into(), ..Self::new_zeroed() }
-    }
-}
-
-impl RdpasC {
-    /// The downstream ports of an RCEC.
-    #[must_use]
-    pub fn new(segment: PciSegment, bdf: PciBdf, protocol: ProtocolType, base: PhysAddr) -> Self {
-        Self {
-            r#type: 3.into(),
-            length: Length(20).into(),
-            segment: segment.into(),
-            bdf: bdf.into(),
-            base_address: base.into(),
-            protocol_type: protocol.into(),
-            ..Self::new_zeroed()
-        }
-    }
-}
-
-impl SystemDescription {
-    /// What the system can do.
-    #[must_use]
-    pub fn new(capabilities: SystemCapabilities) -> Self {
-        Self {
-            r#type: 4.into(),
-            length: Length(8).into(),
-            capabilities: capabilities.into(),
-            ..Self::new_zeroed()
-        }
-    }
-}
+use crate::units::{AcpiUid, PciBdf, PciSegment, PhysAddr, Signature, XorMap, widen};
+use zerocopy::IntoBytes;
 
 /// A CFMWS with its targets, read in place.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -514,35 +91,6 @@ impl<'a> XorInterleaveMath<'a> {
     #[must_use]
     pub const fn rest(&self) -> &'a [u8] {
         self.rest
-    }
-}
-
-/// The three layouts of an RDPAS that are in circulation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RdpasLayout {
-    /// Protocol type before the base address: [`RdpasA`].
-    A,
-    /// Protocol type behind the base address: [`RdpasB`].
-    B,
-    /// As B, with three reserved bytes: [`RdpasC`].
-    C,
-}
-
-impl RdpasLayout {
-    /// The layout of the structure `bytes`.
-    ///
-    /// 20 bytes or more are C. Below, A and B cannot be told apart for certain: it is B when the byte that would be
-    /// the protocol type is out of range for A and in range for B.
-    #[must_use]
-    pub fn of(bytes: &[u8]) -> Self {
-        let protocol_in_range = |at| bytes.get(at).is_some_and(|byte| *byte <= ProtocolType::CXL_CACHE_MEM.0);
-        if bytes.len() >= RdpasC::LAYOUT.size {
-            Self::C
-        } else if !protocol_in_range(8) && protocol_in_range(16) {
-            Self::B
-        } else {
-            Self::A
-        }
     }
 }
 
@@ -803,3 +351,280 @@ impl CedtStructure for RdpasA {}
 impl CedtStructure for RdpasB {}
 impl CedtStructure for RdpasC {}
 impl CedtStructure for SystemDescription {}
+
+#[cfg(all(test, feature = "alloc"))]
+mod tests {
+    use super::*;
+    use crate::tables::anatomy::Format;
+    use crate::tables::anatomy::testing::{
+        IDENTITY, Walked, assert_covered, assert_length_lies, assert_truncations, assert_unknown_kept, hex,
+        rest,
+    };
+    use crate::tables::output::SliceOutput;
+    use crate::units::ByteCount;
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    /// Two host bridges and one structure of every other type.
+    const EXAMPLE: &str = "
+        43454454 bc000000 02 1e 4d544f504f20 4558414d504c4520 01000000 4d54504f 01000000
+        00 00 2000 07000000 01000000 00000000 0000407003010000 0000010000000000
+        00 00 2000 06000000 01000000 00000000 0000808003010000 0000010000000000
+        01 00 2c00 00000000 0000000010000000 0000000004000000 01 01 0000 00000000 0600 0000
+            07000000 06000000
+        02 00 1000 0000 00 01 0041400000000000
+        03 00 1400 0000 00fe 0000d1fe00000000 01 000000
+        04 00 0800 0300 0000";
+
+    fn walk(input: &[u8]) -> Walked {
+        Ok(Cedt::parse(input)?.entries().map(|entry| entry.map(drop)).collect())
+    }
+
+    #[test]
+    fn the_example_reads_field_by_field() {
+        let bytes = hex(EXAMPLE);
+        let cedt = Cedt::parse(&bytes).unwrap();
+        assert_eq!((cedt.table().revision(), cedt.table().faults().count()), (2, 0));
+        let entries: Vec<_> = cedt.entries().collect::<Result<_, _>>().unwrap();
+        let [
+            Entry::HostBridge(first),
+            Entry::HostBridge(second),
+            Entry::FixedMemoryWindow(window),
+            Entry::XorInterleaveMath(math),
+            Entry::Rdpas(rdpas),
+            Entry::SystemDescription(system),
+        ] = entries[..]
+        else {
+            panic!("{entries:?}")
+        };
+
+        for (bridge, uid, base) in [(first, 7, 0x103_7040_0000_u64), (second, 6, 0x103_8080_0000)] {
+            assert_eq!((bridge.r#type.get(), bridge.length.get()), (0, Length(32)));
+            assert_eq!((bridge.uid.get(), bridge.cxl_version.get()), (AcpiUid(uid), CxlVersion::CXL_2_0));
+            assert_eq!((bridge.base.get(), bridge.register_length.get()), (PhysAddr(base), ByteCount(65536)));
+        }
+
+        let header = window.header();
+        assert_eq!((header.r#type.get(), header.length.get()), (1, Length(44)));
+        assert_eq!(header.base_hpa.get(), PhysAddr(64 << 30));
+        assert_eq!(header.window_size.get(), ByteCount(16 << 30));
+        assert_eq!(header.interleave_ways.get().ways(), Some(2));
+        assert_eq!(header.interleave_arithmetic.get(), InterleaveArithmetic::MODULO_XOR);
+        assert_eq!(header.granularity.get().bytes(), Some(ByteCount(256)));
+        let restrictions = WindowRestrictions::HOST_ONLY_COHERENT.union(WindowRestrictions::VOLATILE);
+        assert_eq!((header.restrictions.get(), header.qtg_id.get()), (restrictions, 0));
+        let targets: Vec<_> = window.targets().iter().map(|target| target.get()).collect();
+        assert_eq!((targets, window.rest().len()), (vec![AcpiUid(7), AcpiUid(6)], 0));
+
+        let header = math.header();
+        assert_eq!((header.r#type.get(), header.length.get()), (2, Length(16)));
+        assert_eq!(header.granularity.get(), MapGranularity::BYTES_256);
+        let maps: Vec<_> = math.xormaps().iter().map(|map| map.get()).collect();
+        assert_eq!((maps, math.rest().len()), (vec![XorMap(1 << 8 | 1 << 14 | 1 << 22)], 0));
+
+        assert_eq!(
+            rdpas,
+            Rdpas {
+                layout: RdpasLayout::C,
+                segment: PciSegment(0),
+                bdf: PciBdf(0xfe00),
+                protocol_type: ProtocolType::CXL_CACHE_MEM,
+                base_address: PhysAddr(0xfed1_0000),
+            }
+        );
+
+        assert_eq!((system.r#type.get(), system.length.get()), (4, Length(8)));
+        let capabilities = SystemCapabilities::CMP_M.union(SystemCapabilities::NO_CLEAN_WRITEBACK);
+        assert_eq!(system.capabilities.get(), capabilities);
+    }
+
+    fn write_example<O: Output>(output: O) -> Result<u64, WriteError> {
+        let mut writer = CedtWriter::new(output, IDENTITY);
+        for (uid, base) in [(7, 0x103_7040_0000), (6, 0x103_8080_0000)] {
+            let registers = ByteCount(64 << 10);
+            writer.push(&HostBridge::new(AcpiUid(uid), CxlVersion::CXL_2_0, PhysAddr(base), registers));
+        }
+        let window = FixedMemoryWindowHeader {
+            interleave_arithmetic: InterleaveArithmetic::MODULO_XOR.into(),
+            ..FixedMemoryWindowHeader::new(
+                PhysAddr(64 << 30),
+                ByteCount(16 << 30),
+                InterleaveGranularity::BYTES_256,
+                WindowRestrictions::HOST_ONLY_COHERENT.union(WindowRestrictions::VOLATILE),
+            )
+        };
+        writer.push_window(&window, &[AcpiUid(7), AcpiUid(6)])?;
+        let math = XorInterleaveMathHeader::new(MapGranularity::BYTES_256);
+        writer.push_xor_interleave_math(&math, &[XorMap(0x40_4100)])?;
+        let base = PhysAddr(0xfed1_0000);
+        writer.push(&RdpasC::new(PciSegment(0), PciBdf(0xfe00), ProtocolType::CXL_CACHE_MEM, base));
+        let capabilities = SystemCapabilities::CMP_M.union(SystemCapabilities::NO_CLEAN_WRITEBACK);
+        writer.push(&SystemDescription::new(capabilities));
+        writer.finish(Seal::Fill)
+    }
+
+    #[test]
+    fn the_writer_makes_the_example() {
+        let mut written = Vec::new();
+        assert_eq!(write_example(&mut written), Ok(188));
+        assert_eq!(written, hex(EXAMPLE));
+        let needed = write_example(SliceOutput::new(&mut [])).unwrap_err();
+        assert_eq!(needed, WriteError::BufferTooSmall { needed: 188, available: 0 });
+    }
+
+    #[test]
+    fn damage_is_told_and_covered() {
+        let bytes = hex(EXAMPLE);
+        assert_truncations(Format::Sdt, &bytes, Cedt::FIXED, walk);
+        assert_length_lies(Format::Sdt, &bytes, walk);
+        assert_unknown_kept(Format::Sdt, &bytes, walk);
+        let groups = assert_covered(Format::Sdt, &bytes);
+        assert_eq!(groups.len(), 7);
+        assert!(groups.iter().all(|group| rest(group).is_empty() && group.faults == [None; 2]));
+    }
+
+    /// A table with one structure.
+    fn table_of(structure: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut writer = CedtWriter::new(&mut bytes, IDENTITY);
+        writer.push_raw(structure);
+        writer.finish(Seal::Fill).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn the_three_layouts_of_rdpas_are_told_apart() {
+        // Segment 1, fe:00.0, registers at 0x00fed10000, protocol 1, in each layout and length.
+        let cases = [
+            (
+                "03 00 1400 0100 00fe 0000d1fe00000000 01 000000",
+                RdpasLayout::C,
+                "rcec_downstream_port_association",
+            ),
+            (
+                "03 00 1100 0100 00fe 01 0000d1fe00000000",
+                RdpasLayout::A,
+                "rcec_downstream_port_association_a",
+            ),
+            ("03 00 1000 0100 00fe 01 0000d1fe000000", RdpasLayout::A, "rcec_downstream_port_association_a"),
+            (
+                "03 00 1100 0100 00fe 0200d1fe00000000 01",
+                RdpasLayout::B,
+                "rcec_downstream_port_association_b",
+            ),
+        ];
+        for (text, layout, id) in cases {
+            let bytes = table_of(&hex(text));
+            let Some(Ok(Entry::Rdpas(rdpas))) = Cedt::parse(&bytes).unwrap().entries().next() else {
+                panic!()
+            };
+            let base_address = PhysAddr(if layout == RdpasLayout::B { 0xfed1_0002 } else { 0xfed1_0000 });
+            let (segment, bdf) = (PciSegment(1), PciBdf(0xfe00));
+            let protocol_type = ProtocolType::CXL_CACHE_MEM;
+            assert_eq!(rdpas, Rdpas { layout, segment, bdf, protocol_type, base_address });
+            let groups = assert_covered(Format::Sdt, &bytes);
+            assert_eq!(groups[1].layout.unwrap().id, id);
+            assert_eq!(groups[1].faults[0].is_some(), text.contains("1000"), "16 bytes are one too few");
+        }
+        // Both bytes out of range, both in range: A. Longer than C: C with a rest.
+        let of = |text| RdpasLayout::of(&hex(text));
+        assert_eq!(of("03 00 1100 0000 0000 02 00000000000000 02"), RdpasLayout::A);
+        assert_eq!(of("03 00 1100 0000 0000 00 00000000000000 00"), RdpasLayout::A);
+        assert_eq!(of("03 00 1300 0000 0000 ff 00000000000000 00 0000"), RdpasLayout::B);
+        assert_eq!(of("03 00 1600 0000 0000 ff 00000000000000 00 0000000000"), RdpasLayout::C);
+        // 15 bytes are too few for any.
+        let bytes = table_of(&hex("03 00 0f00 0100 00fe 01 0000d1fe0000"));
+        let error = walk(&bytes).unwrap()[0].unwrap_err();
+        assert_eq!((error.cause, error.expected, error.found), (Cause::StructureLengthShort, 16, 15));
+        // The structures of layouts A and B can be written too.
+        let a: RdpasA = zerocopy::transmute!(*hex(cases[1].0).first_chunk::<17>().unwrap());
+        let mut bytes = Vec::new();
+        let mut writer = CedtWriter::new(&mut bytes, IDENTITY);
+        writer.push(&a);
+        writer.finish(Seal::Fill).unwrap();
+        assert_eq!(bytes, table_of(&hex(cases[1].0)));
+    }
+
+    #[test]
+    fn the_codes_of_ways_and_granularity() {
+        let ways = |code| InterleaveWays(code).ways();
+        let known = [(0, 1), (1, 2), (2, 4), (3, 8), (4, 16), (8, 3), (9, 6), (10, 12)];
+        for code in 0..=255 {
+            let expected = known.iter().find(|(known, _)| *known == code).map(|(_, ways)| *ways);
+            assert_eq!(ways(code), expected);
+            if let Some(ways) = expected {
+                assert_eq!(InterleaveWays::from_ways(usize::from(ways)), Some(InterleaveWays(code)));
+            }
+        }
+        assert_eq!((0..=1000).filter_map(InterleaveWays::from_ways).count(), known.len());
+
+        let bytes = |code| InterleaveGranularity(code).bytes().map(|bytes| bytes.0);
+        let sizes: Vec<_> = (0..7).filter_map(bytes).collect();
+        assert_eq!(sizes, [256, 512, 1024, 2048, 4096, 8192, 16384]);
+        assert_eq!((bytes(7), bytes(0x1_0000), bytes(u32::MAX)), (None, None, None));
+        assert_eq!(InterleaveGranularity::from(MapGranularity::KIB_4), InterleaveGranularity::KIB_4);
+    }
+
+    #[test]
+    fn a_reserved_code_of_ways_has_no_targets_and_keeps_their_bytes() {
+        let window = FixedMemoryWindowHeader {
+            interleave_ways: InterleaveWays(5).into(),
+            ..FixedMemoryWindowHeader::new(
+                PhysAddr(0),
+                ByteCount(0),
+                InterleaveGranularity(99),
+                WindowRestrictions(0xffff),
+            )
+        };
+        let five = [1, 2, 3, 4, 5].map(AcpiUid);
+        let mut bytes = Vec::new();
+        let mut writer = CedtWriter::new(&mut bytes, IDENTITY);
+        writer.push_window(&window, &five).unwrap();
+        writer.push_window(&window, &five[..3]).unwrap();
+        writer.finish(Seal::Fill).unwrap();
+        let entries: Vec<_> = Cedt::parse(&bytes).unwrap().entries().collect::<Result<_, _>>().unwrap();
+        let [Entry::FixedMemoryWindow(reserved), Entry::FixedMemoryWindow(three)] = entries[..] else {
+            panic!()
+        };
+        assert_eq!(reserved.header().length.get(), Length(56));
+        assert_eq!(reserved.header().interleave_ways.get(), InterleaveWays(5));
+        assert_eq!((reserved.targets().len(), reserved.rest()), (0, &bytes[72..92]));
+        assert_eq!(rest(&assert_covered(Format::Sdt, &bytes)[1]), &bytes[72..92]);
+        assert_eq!(three.header().interleave_ways.get(), InterleaveWays::WAYS_3);
+        assert_eq!((three.targets().len(), three.rest().len()), (3, 0));
+    }
+
+    #[test]
+    fn lists_beyond_the_structure_are_an_error_of_that_structure_alone() {
+        // ENIW at 0x7c (3: 8 ways), NIB at 0x97.
+        for (place, code, structure, needed, found) in [(0x7c, 3, 2, 68, 44), (0x97, 255, 3, 2048, 16)] {
+            let mut bytes = hex(EXAMPLE);
+            bytes[place] = code;
+            let walked = walk(&bytes).unwrap();
+            assert_eq!(walked.iter().filter(|entry| entry.is_ok()).count(), 5);
+            let error = walked[structure].unwrap_err();
+            assert_eq!((error.cause, error.expected, error.found), (Cause::ListOverrun, needed, found));
+            let fault = assert_covered(Format::Sdt, &bytes)[structure + 1].faults[0];
+            assert_eq!(fault, Some(error), "the groups tell the same");
+        }
+    }
+
+    #[test]
+    fn what_a_length_field_cannot_say_is_refused_and_leaves_nothing() {
+        let mut bytes = Vec::new();
+        let mut writer = CedtWriter::new(&mut bytes, IDENTITY);
+        let window = FixedMemoryWindowHeader::new(
+            PhysAddr(0),
+            ByteCount(0),
+            InterleaveGranularity::BYTES_256,
+            WindowRestrictions(0),
+        );
+        let too_long = |length, limit| Err(WriteError::TooLong { table: Signature::CEDT, length, limit });
+        assert_eq!(writer.push_window(&window, &[AcpiUid(0); 16375]), too_long(65536, 65535));
+        let math = XorInterleaveMathHeader::new(MapGranularity::BYTES_256);
+        assert_eq!(writer.push_xor_interleave_math(&math, &[XorMap(0); 256]), too_long(2056, 2048));
+        writer.push_window(&window, &[AcpiUid(0); 16374]).unwrap();
+        writer.push_xor_interleave_math(&math, &[XorMap(0); 255]).unwrap();
+        assert_eq!(writer.finish(Seal::Fill), Ok(36 + 65532 + 2048));
+    }
+}

@@ -1,461 +1,17 @@
 //! HMAT, the Heterogeneous Memory Attribute Table: how fast which initiator reaches which memory, and what
 //! memory-side caches lie before it (ACPI 6.5 §5.2.28).
 
+mod structures;
+
+pub use self::structures::*;
 use super::entries::{Entries, Lists, RawEntry, Wide, typed};
 use super::header::{Identity, SdtHeader, Table};
-use super::layout::{Field, Layout, Row, Structure, code, field, flags, layout};
+use super::layout::Structure;
 use super::output::{Output, Seal, TableWriter, fit};
-use super::schema::{Body, FramingKind, Structures, TableSchema};
-use super::wire::{Le, Length, Reserved, Wire};
+use super::wire::{Le, Length, Reserved};
 use crate::error::{TableError, WriteError};
-use crate::units::{
-    ByteCount, EntryBaseUnit, MatrixCell, PhysAddr, ProximityDomain, Signature, SmbiosHandle, widen,
-};
-use zerocopy::{FromZeros, IntoBytes};
-
-layout! {
-    /// What HMAT has between header and structures.
-    HmatPrologue("hmat", "HMAT", 4) {
-        /// Zero.
-        reserved: Reserved<4> = "Reserved",
-    }
-}
-
-flags! {
-    /// Flags of [`MemoryProximityAttributes`].
-    AttributeFlags(u16) {
-        /// The field with the domain of the attached initiator counts.
-        INITIATOR_VALID = 0, "Attached Initiator Proximity Domain Valid";
-    }
-}
-
-flags! {
-    /// Flags of [`MemorySubsystemAddressRange`].
-    AddressRangeFlags(u16) {
-        /// The field with the domain of the processor counts.
-        PROCESSOR_VALID = 0, "Processor Proximity Domain Valid";
-        /// The field with the domain of the memory counts; Linux ignores it otherwise.
-        MEMORY_VALID = 1, "Memory Proximity Domain Valid";
-        /// The range had better be reserved. Linux ignores it.
-        RESERVATION_HINT = 2, "Reservation Hint";
-    }
-}
-
-code! {
-    /// What the numbers of a locality structure are about, from HMAT revision 2 on.
-    MemoryHierarchy(u8) {
-        /// The memory itself: the only one that Linux acts on.
-        MEMORY = 0, "Memory";
-        /// Its first-level memory-side cache.
-        CACHE_1 = 1, "1st Level Memory Side Cache";
-        /// Its second-level memory-side cache.
-        CACHE_2 = 2, "2nd Level Memory Side Cache";
-        /// Its third-level memory-side cache.
-        CACHE_3 = 3, "3rd Level Memory Side Cache";
-    }
-}
-
-code! {
-    /// What the numbers of a locality structure are about, in HMAT revision 1: `ACPI_HMAT_*` of Linux's `actbl1.h`.
-    MemoryHierarchyRevision1(u8) {
-        /// The memory itself: the only one that Linux acts on.
-        MEMORY = 0, "Memory";
-        /// The last level of memory.
-        LAST_LEVEL = 1, "Last Level Memory";
-        /// Its first-level memory-side cache.
-        CACHE_1 = 2, "1st Level Memory Side Cache";
-        /// Its second-level memory-side cache.
-        CACHE_2 = 3, "2nd Level Memory Side Cache";
-        /// Its third-level memory-side cache.
-        CACHE_3 = 4, "3rd Level Memory Side Cache";
-    }
-}
-
-flags! {
-    /// Flags of a locality structure, from HMAT revision 2 on; CDAT uses them too.
-    LocalityFlags(u8) {
-        /// The numbers hold for transfers of at least the minimum transfer size (ACPI 6.4).
-        MINIMUM_TRANSFER_SIZE = 4, "Use Minimum Transfer Size";
-        /// The numbers hold for transfers that are not sequential (ACPI 6.4).
-        NON_SEQUENTIAL = 5, "Non-sequential Transfers";
-    }
-    groups {
-        /// What the numbers are about.
-        memory_hierarchy, with_memory_hierarchy: MemoryHierarchy = 0, 4, "Memory Hierarchy";
-    }
-}
-
-flags! {
-    /// Flags of a locality structure in HMAT revision 1: the same byte with a field of five bits.
-    LocalityFlagsRevision1(u8) {}
-    groups {
-        /// What the numbers are about.
-        memory_hierarchy, with_memory_hierarchy: MemoryHierarchyRevision1 = 0, 5, "Memory Hierarchy";
-    }
-}
-
-code! {
-    /// What kind of number the cells of a locality structure are. With a memory hierarchy of a cache they are
-    /// hit latencies and bandwidths.
-    DataType(u8) {
-        /// Latency of reads and writes.
-        ACCESS_LATENCY = 0, "Access Latency";
-        /// Latency of reads.
-        READ_LATENCY = 1, "Read Latency";
-        /// Latency of writes.
-        WRITE_LATENCY = 2, "Write Latency";
-        /// Bandwidth of reads and writes.
-        ACCESS_BANDWIDTH = 3, "Access Bandwidth";
-        /// Bandwidth of reads.
-        READ_BANDWIDTH = 4, "Read Bandwidth";
-        /// Bandwidth of writes.
-        WRITE_BANDWIDTH = 5, "Write Bandwidth";
-    }
-}
-
-impl DataType {
-    /// Whether it is one of the three latencies.
-    #[must_use]
-    pub const fn is_latency(self) -> bool {
-        self.0 <= Self::WRITE_LATENCY.0
-    }
-
-    /// Whether it is one of the three bandwidths.
-    #[must_use]
-    pub const fn is_bandwidth(self) -> bool {
-        Self::ACCESS_BANDWIDTH.0 <= self.0 && self.0 <= Self::WRITE_BANDWIDTH.0
-    }
-}
-
-code! {
-    /// Size of the transfers that the numbers of a locality structure hold for (ACPI 6.4; reserved before).
-    MinTransferSize(u8) {
-        /// Any size.
-        BYTE_ALIGNED = 0, "Byte aligned";
-        /// 64 bytes.
-        SIZE_64 = 1, "64 B";
-        /// 128 bytes.
-        SIZE_128 = 2, "128 B";
-        /// 256 bytes.
-        SIZE_256 = 3, "256 B";
-        /// 512 bytes.
-        SIZE_512 = 4, "512 B";
-        /// 1 KiB.
-        SIZE_1K = 5, "1 KiB";
-        /// 2 KiB.
-        SIZE_2K = 6, "2 KiB";
-        /// 4 KiB.
-        SIZE_4K = 7, "4 KiB";
-        /// 8 KiB.
-        SIZE_8K = 8, "8 KiB";
-        /// 16 KiB.
-        SIZE_16K = 9, "16 KiB";
-        /// 32 KiB.
-        SIZE_32K = 10, "32 KiB";
-        /// 64 KiB.
-        SIZE_64K = 11, "64 KiB";
-    }
-}
-
-code! {
-    /// A level of memory-side cache, counted from the memory: 1 to 3, or a number of levels.
-    CacheLevel(u32) {
-        /// No cache.
-        NONE = 0, "None";
-    }
-}
-
-code! {
-    /// How a memory-side cache places lines.
-    CacheAssociativity(u32) {
-        /// Not said, or no cache.
-        NONE = 0, "None";
-        /// Each line has one place.
-        DIRECT_MAPPED = 1, "Direct Mapped";
-        /// Anything more elaborate.
-        COMPLEX = 2, "Complex Cache Indexing";
-    }
-}
-
-code! {
-    /// When a memory-side cache writes to the memory.
-    CacheWritePolicy(u32) {
-        /// Not said, or no cache.
-        NONE = 0, "None";
-        /// When a line is evicted.
-        WRITE_BACK = 1, "Write Back";
-        /// At once.
-        WRITE_THROUGH = 2, "Write Through";
-    }
-}
-
-code! {
-    /// Size of a cache line in bytes.
-    CacheLineSize(u32) {}
-}
-
-flags! {
-    /// Cache Attributes of a memory-side cache; CDAT uses them too.
-    CacheAttributes(u32) {}
-    groups {
-        /// How many levels of memory-side cache the memory has: 0 to 3.
-        total_levels, with_total_levels: CacheLevel = 0, 4, "Total Cache Levels";
-        /// Which level is described: 1 to 3, or 0 for none.
-        level, with_level: CacheLevel = 4, 4, "Cache Level";
-        /// How the cache places lines.
-        associativity, with_associativity: CacheAssociativity = 8, 4, "Cache Associativity";
-        /// When the cache writes to the memory.
-        write_policy, with_write_policy: CacheWritePolicy = 12, 4, "Write Policy";
-        /// Size of a cache line in bytes.
-        line_size, with_line_size: CacheLineSize = 16, 16, "Cache Line Size";
-    }
-}
-
-code! {
-    /// How a memory-side cache shows in the address space (ACPI 6.6; reserved before).
-    AddressMode(u16) {
-        /// Not said; the cache is transparent.
-        RESERVED = 0, "Transparent Or Unknown";
-        /// The range of the memory includes the cache; the addresses beyond are its aliases.
-        EXTENDED_LINEAR = 1, "Extended Linear";
-    }
-}
-
-layout! {
-    /// Memory Proximity Domain Attributes, type 0 from HMAT revision 2 on: ACPI 6.5 §5.2.28.3.
-    MemoryProximityAttributes("memory_proximity_attributes", "Memory Proximity Domain Attributes", 40) {
-        /// Structure type: 0.
-        r#type: u16 = "Structure Type",
-        /// Zero.
-        reserved: Reserved<2> = "Reserved",
-        /// Length of the structure: 40.
-        length: Length<u32> = "Length",
-        /// Whether the initiator counts.
-        flags: AttributeFlags = "Flags",
-        /// Zero.
-        reserved1: Reserved<2> = "Reserved1",
-        /// Domain of the initiator that the memory is attached to.
-        initiator_domain: ProximityDomain = "Attached Initiator Proximity Domain",
-        /// Domain of the memory.
-        memory_domain: ProximityDomain = "Memory Proximity Domain",
-        /// Zero.
-        reserved2: Reserved<4> = "Reserved2",
-        /// Zero.
-        reserved3: Reserved<8> = "Reserved3",
-        /// Zero.
-        reserved4: Reserved<8> = "Reserved4",
-    }
-}
-
-layout! {
-    /// Memory Subsystem Address Range, type 0 of HMAT revision 1: ACPI 6.2 §5.2.27.3.
-    MemorySubsystemAddressRange("memory_subsystem_address_range", "Memory Subsystem Address Range", 40) {
-        /// Structure type: 0.
-        r#type: u16 = "Structure Type",
-        /// Zero.
-        reserved: Reserved<2> = "Reserved",
-        /// Length of the structure: 40.
-        length: Length<u32> = "Length",
-        /// Which of the domains count.
-        flags: AddressRangeFlags = "Flags",
-        /// Zero.
-        reserved1: Reserved<2> = "Reserved1",
-        /// Domain of the processor that the memory is attached to.
-        processor_domain: ProximityDomain = "Processor Proximity Domain",
-        /// Domain of the memory.
-        memory_domain: ProximityDomain = "Memory Proximity Domain",
-        /// Zero.
-        reserved2: Reserved<4> = "Reserved2",
-        /// First byte of the range; Linux ignores it.
-        base_address: PhysAddr = "Physical Address Base",
-        /// Bytes in the range; Linux ignores it.
-        address_length: ByteCount = "Physical Address Length",
-    }
-}
-
-layout! {
-    /// The fixed part of System Locality Latency and Bandwidth Information, type 1: ACPI 6.5 §5.2.28.4. The view
-    /// with the lists is [`Locality`].
-    LocalityHeader("system_locality", "System Locality Latency and Bandwidth Information", 32) {
-        /// Structure type: 1.
-        r#type: u16 = "Structure Type",
-        /// Zero.
-        reserved: Reserved<2> = "Reserved",
-        /// Length of the structure with its lists: 32 + 4 s + 4 t + 2 s t.
-        length: Length<u32> = "Length",
-        /// What the numbers are about; [`LocalityFlagsRevision1`] in HMAT revision 1.
-        flags: LocalityFlags = "Flags",
-        /// What kind of number the cells are.
-        data_type: DataType = "Data Type",
-        /// Size of the transfers that the numbers hold for.
-        min_transfer_size: MinTransferSize = "Minimum Transfer Size",
-        /// Zero.
-        reserved1: Reserved<1> = "Reserved1",
-        /// Initiators: the rows of the matrix, s.
-        initiator_count: u32 = "Initiator Proximity Domains #",
-        /// Targets: the columns of the matrix, t.
-        target_count: u32 = "Target Proximity Domains #",
-        /// Zero.
-        reserved2: Reserved<4> = "Reserved2",
-        /// What one count of a cell is worth.
-        entry_base_unit: EntryBaseUnit = "Entry Base Unit",
-    }
-    lists(|fixed, _| {
-        let (s, t) = (u64::from(fixed.initiator_count.get()), u64::from(fixed.target_count.get()));
-        [s, t, s.saturating_mul(t)]
-    }) {
-        "initiators", "Initiator Proximity Domain List": [ProximityDomain], Row::Plain;
-        "targets", "Target Proximity Domain List": [ProximityDomain], Row::Plain;
-        "entries", "Entry": [MatrixCell], Row::Matrix { rows: 0, columns: 1 };
-    }
-}
-
-layout! {
-    /// The fixed part of Memory Side Cache Information, type 2: ACPI 6.6 §5.2.28.5. The view with the handles is
-    /// [`MemorySideCache`].
-    MemorySideCacheHeader("memory_side_cache", "Memory Side Cache Information", 32) {
-        /// Structure type: 2.
-        r#type: u16 = "Structure Type",
-        /// Zero.
-        reserved: Reserved<2> = "Reserved",
-        /// Length of the structure with its handles: 32 + 2 n.
-        length: Length<u32> = "Length",
-        /// Domain of the memory behind the cache.
-        memory_domain: ProximityDomain = "Memory Proximity Domain",
-        /// Zero.
-        reserved1: Reserved<4> = "Reserved1",
-        /// Size of the cache in bytes.
-        cache_size: ByteCount = "Memory Side Cache Size",
-        /// Levels, placement, write policy and line size.
-        cache_attributes: CacheAttributes = "Cache Attributes",
-        /// How the cache shows in the address space.
-        address_mode: AddressMode = "Address Mode",
-        /// Handles behind the fixed part: n.
-        smbios_handle_count: u16 = "SMBIOS Handle #",
-    }
-    lists(|fixed, _| [u64::from(fixed.smbios_handle_count.get()), 0, 0]) {
-        "smbios_handles", "SMBIOS Handle": [SmbiosHandle], Row::Plain;
-    }
-}
-
-/// The fields of [`LocalityHeader`] with the flags of HMAT revision 1.
-const LOCALITY_REVISION_1_FIELDS: [Field; 11] = {
-    let mut fields = match LocalityHeader::LAYOUT.fields.first_chunk() {
-        Some(fields) => *fields,
-        None => [field::<u8>("", "", 0); 11],
-    };
-    let [_, _, _, flags, ..] = &mut fields;
-    flags.kind = LocalityFlagsRevision1::KIND;
-    fields
-};
-
-/// [`LocalityHeader`] in HMAT revision 1.
-const LOCALITY_REVISION_1: Layout = Layout {
-    id: "system_locality_revision_1",
-    fields: &LOCALITY_REVISION_1_FIELDS,
-    ..LocalityHeader::LAYOUT
-};
-
-/// How to walk and print an HMAT.
-pub(crate) const SCHEMA: TableSchema = TableSchema {
-    signature: Signature::HMAT,
-    name: "Heterogeneous Memory Attributes Table",
-    prologue: Some(&HmatPrologue::LAYOUT),
-    body: Body::Structures(Structures {
-        framing: FramingKind::Wide,
-        layouts: &[
-            (0, MemoryProximityAttributes::LAYOUT),
-            (0, MemorySubsystemAddressRange::LAYOUT),
-            (1, LocalityHeader::LAYOUT),
-            (1, LOCALITY_REVISION_1),
-            (2, MemorySideCacheHeader::LAYOUT),
-        ],
-        choose: Some(|revision, kind, _| match (revision, kind) {
-            (1, 0) => Some(MemorySubsystemAddressRange::LAYOUT.id),
-            (1, 1) => Some(LOCALITY_REVISION_1.id),
-            _ => None,
-        }),
-    }),
-};
-
-impl MemoryProximityAttributes {
-    /// Memory, and the initiator that it is attached to when there is one.
-    #[must_use]
-    pub fn new(memory: ProximityDomain, initiator: Option<ProximityDomain>) -> Self {
-        let flags = if initiator.is_some() { AttributeFlags::INITIATOR_VALID } else { AttributeFlags(0) };
-        Self {
-            length: Length(40).into(),
-            flags: flags.into(),
-            initiator_domain: initiator.unwrap_or_default().into(),
-            memory_domain: memory.into(),
-            ..Self::new_zeroed()
-        }
-    }
-}
-
-impl MemorySubsystemAddressRange {
-    /// Memory at an address range, and the processor that it is attached to when there is one.
-    #[must_use]
-    pub fn new(
-        memory: ProximityDomain,
-        processor: Option<ProximityDomain>,
-        base: PhysAddr,
-        size: ByteCount,
-    ) -> Self {
-        let processor_flag =
-            if processor.is_some() { AddressRangeFlags::PROCESSOR_VALID } else { AddressRangeFlags(0) };
-        Self {
-            length: Length(40).into(),
-            flags: AddressRangeFlags::MEMORY_VALID.union(processor_flag).into(),
-            processor_domain: processor.unwrap_or_default().into(),
-            memory_domain: memory.into(),
-            base_address: base.into(),
-            address_length: size.into(),
-            ..Self::new_zeroed()
-        }
-    }
-}
-
-impl LocalityHeader {
-    /// Latencies or bandwidths of memory, in counts of `unit`.
-    #[must_use]
-    pub fn new(data_type: DataType, unit: EntryBaseUnit) -> Self {
-        Self {
-            r#type: 1.into(),
-            data_type: data_type.into(),
-            entry_base_unit: unit.into(),
-            ..Self::new_zeroed()
-        }
-    }
-
-    /// Bytes of a structure with this many initiators and targets; `None` beyond 64 bits.
-    #[must_use]
-    pub const fn length_with(initiators: u64, targets: u64) -> Option<u64> {
-        let Some(cells) = initiators.checked_mul(targets) else { return None };
-        let Some(domains) = initiators.checked_add(targets) else { return None };
-        let (Some(cells), Some(domains)) = (cells.checked_mul(2), domains.checked_mul(4)) else {
-            return None;
-        };
-        match cells.checked_add(domains) {
-            Some(lists) => lists.checked_add(32),
-            None => None,
-        }
-    }
-}
-
-impl MemorySideCacheHeader {
-    /// A cache of `size` bytes before the memory of a domain.
-    #[must_use]
-    pub fn new(memory: ProximityDomain, size: ByteCount, attributes: CacheAttributes) -> Self {
-        Self {
-            r#type: 2.into(),
-            memory_domain: memory.into(),
-            cache_size: size.into(),
-            cache_attributes: attributes.into(),
-            ..Self::new_zeroed()
-        }
-    }
-}
+use crate::units::{MatrixCell, ProximityDomain, Signature, SmbiosHandle, widen};
+use zerocopy::IntoBytes;
 
 /// A locality structure with its lists: the matrix of latencies or bandwidths, read in place.
 ///
@@ -709,8 +265,7 @@ impl<O: Output> HmatWriter<O> {
     ///
     /// `cell` is called once for each place in `initiators` and `targets`, row by row; so it may as well take the
     /// cells from an iterator. It is not called when the output has no room and only measures, which makes it
-    /// cheap to measure first and then to write into exactly the room that is needed; a `Vec` that has none
-    /// reserved grows by the matrix at once and not to twice its size, but has to move what it holds.
+    /// cheap to measure first and then to write into exactly the room that is needed.
     ///
     /// # Errors
     /// [`WriteError::TooLong`] when the structure would have 4 GiB or more; nothing is appended then.
@@ -778,3 +333,291 @@ impl<O: Output> HmatWriter<O> {
 pub trait HmatStructure: Structure {}
 impl HmatStructure for MemoryProximityAttributes {}
 impl HmatStructure for MemorySubsystemAddressRange {}
+
+#[cfg(all(test, feature = "alloc"))]
+mod tests {
+    use super::*;
+    use crate::error::Cause;
+    use crate::tables::anatomy::testing::{
+        IDENTITY, Walked, assert_covered, assert_length_lies, assert_truncations, assert_unknown_kept, hex,
+        rest,
+    };
+    use crate::tables::anatomy::{Format, Role};
+    use crate::tables::output::SliceOutput;
+    use crate::units::{ByteCount, EntryBaseUnit, PhysAddr};
+    use alloc::vec::Vec;
+    use alloc::{format, vec};
+
+    /// One structure of each type, two of type 1.
+    const EXAMPLE: &str = "
+        484d4154 d2000000 02 d5 4d544f504f20 4558414d504c4520 01000000 4d54504f 01000000 00000000
+        0000 0000 28000000 0100 0000 00000000 02000000 00000000 0000000000000000 0000000000000000
+        0100 0000 30000000 00 00 00 00 01000000 02000000 00000000 e803000000000000
+            00000000 00000000 02000000 5000 fa00
+        0100 0000 30000000 00 03 00 00 01000000 02000000 00000000 e803000000000000
+            00000000 00000000 02000000 6400 2000
+        0200 0000 22000000 02000000 00000000 0000000002000000 11114000 0100 0100 3412";
+
+    fn walk(input: &[u8]) -> Walked {
+        Ok(Hmat::parse(input)?.entries().map(|entry| entry.map(drop)).collect())
+    }
+
+    fn domains(list: &[Le<ProximityDomain>]) -> Vec<u32> {
+        list.iter().map(|domain| domain.get().0).collect()
+    }
+
+    #[test]
+    fn the_example_reads_field_by_field() {
+        let bytes = hex(EXAMPLE);
+        let hmat = Hmat::parse(&bytes).unwrap();
+        assert_eq!((hmat.table().revision(), hmat.table().faults().count()), (2, 0));
+        let entries: Vec<_> = hmat.entries().collect::<Result<_, _>>().unwrap();
+        let [
+            Entry::MemoryAttributes(memory),
+            Entry::Locality(latency),
+            Entry::Locality(bandwidth),
+            Entry::MemorySideCache(cache),
+        ] = entries[..]
+        else {
+            panic!("{entries:?}")
+        };
+
+        assert_eq!((memory.r#type.get(), memory.length.get()), (0, Length(40)));
+        assert_eq!(memory.flags.get(), AttributeFlags::INITIATOR_VALID);
+        assert_eq!(memory.initiator_domain.get(), ProximityDomain(0));
+        assert_eq!(memory.memory_domain.get(), ProximityDomain(2));
+
+        let header = latency.header();
+        assert_eq!((header.r#type.get(), header.length.get()), (1, Length(48)));
+        assert_eq!(header.flags.get().memory_hierarchy(), MemoryHierarchy::MEMORY);
+        assert_eq!(header.data_type.get(), DataType::ACCESS_LATENCY);
+        assert_eq!(header.min_transfer_size.get(), MinTransferSize::BYTE_ALIGNED);
+        assert_eq!((header.initiator_count.get(), header.target_count.get()), (1, 2));
+        assert_eq!(header.entry_base_unit.get(), EntryBaseUnit(1000));
+        assert_eq!((domains(latency.initiators()), domains(latency.targets())), (vec![0], vec![0, 2]));
+        assert_eq!(latency.cells().iter().map(|cell| cell.get().0).collect::<Vec<_>>(), [80, 250]);
+        assert_eq!(latency.row(0).unwrap().len(), 2);
+        assert_eq!((latency.cell(0, 1), latency.cell(0, 2)), (Some(MatrixCell(250)), None));
+        assert_eq!((latency.row(1), latency.cell(1, 0)), (None, None));
+        assert!(latency.rest().is_empty());
+
+        assert_eq!(bandwidth.header().data_type.get(), DataType::ACCESS_BANDWIDTH);
+        assert_eq!(
+            (bandwidth.cell(0, 0), bandwidth.cell(0, 1)),
+            (Some(MatrixCell(100)), Some(MatrixCell(32)))
+        );
+
+        let header = cache.header();
+        assert_eq!((header.r#type.get(), header.length.get()), (2, Length(34)));
+        assert_eq!(header.memory_domain.get(), ProximityDomain(2));
+        assert_eq!(header.cache_size.get(), ByteCount(8 << 30));
+        let attributes = header.cache_attributes.get();
+        assert_eq!((attributes.total_levels(), attributes.level()), (CacheLevel(1), CacheLevel(1)));
+        assert_eq!(attributes.associativity(), CacheAssociativity::DIRECT_MAPPED);
+        assert_eq!(attributes.write_policy(), CacheWritePolicy::WRITE_BACK);
+        assert_eq!(attributes.line_size(), CacheLineSize(64));
+        assert_eq!(header.address_mode.get(), AddressMode::EXTENDED_LINEAR);
+        assert_eq!(cache.smbios_handles()[0].get(), SmbiosHandle(0x1234));
+        assert_eq!((cache.smbios_handles().len(), cache.rest().len()), (1, 0));
+    }
+
+    fn write_example<O: Output>(output: O) -> Result<u64, WriteError> {
+        let [near, far] = [ProximityDomain(0), ProximityDomain(2)];
+        let mut writer = HmatWriter::new(output, IDENTITY);
+        writer.push(&MemoryProximityAttributes::new(far, Some(near)));
+        let latency = LocalityHeader::new(DataType::ACCESS_LATENCY, EntryBaseUnit(1000));
+        writer.push_locality(&latency, &[near], &[near, far], |_, target| MatrixCell([80, 250][target]))?;
+        let bandwidth = LocalityHeader::new(DataType::ACCESS_BANDWIDTH, EntryBaseUnit(1000));
+        writer.push_locality(&bandwidth, &[near], &[near, far], |_, target| MatrixCell([100, 32][target]))?;
+        let attributes = CacheAttributes::default()
+            .with_total_levels(CacheLevel(1))
+            .with_level(CacheLevel(1))
+            .with_associativity(CacheAssociativity::DIRECT_MAPPED)
+            .with_write_policy(CacheWritePolicy::WRITE_BACK)
+            .with_line_size(CacheLineSize(64));
+        let cache = MemorySideCacheHeader {
+            address_mode: AddressMode::EXTENDED_LINEAR.into(),
+            ..MemorySideCacheHeader::new(far, ByteCount(8 << 30), attributes)
+        };
+        writer.push_memory_side_cache(&cache, &[SmbiosHandle(0x1234)])?;
+        writer.finish(Seal::Fill)
+    }
+
+    #[test]
+    fn the_writer_makes_the_example() {
+        let mut written = Vec::new();
+        assert_eq!(write_example(&mut written), Ok(210));
+        assert_eq!(written, hex(EXAMPLE));
+        let mut buffer = [0; 209];
+        let short = WriteError::BufferTooSmall { needed: 210, available: 209 };
+        assert_eq!(write_example(SliceOutput::new(&mut buffer)).unwrap_err(), short);
+    }
+
+    #[test]
+    fn damage_is_told_and_covered() {
+        let bytes = hex(EXAMPLE);
+        assert_truncations(Format::Sdt, &bytes, Hmat::FIXED, walk);
+        assert_length_lies(Format::Sdt, &bytes, walk);
+        assert_unknown_kept(Format::Sdt, &bytes, walk);
+        let groups = assert_covered(Format::Sdt, &bytes);
+        assert_eq!(groups.len(), 6);
+        assert!(groups.iter().all(|group| rest(group).is_empty() && group.faults == [None; 2]));
+    }
+
+    #[test]
+    fn revision_1_reads_type_0_as_an_address_range() {
+        let range = MemorySubsystemAddressRange::new(
+            ProximityDomain(2),
+            Some(ProximityDomain(1)),
+            PhysAddr(4 << 30),
+            ByteCount(1 << 30),
+        );
+        let mut bytes = Vec::new();
+        let header = SdtHeader::new(Signature::HMAT, 1, IDENTITY);
+        let prologue = HmatPrologue { reserved: Reserved([0; 4]).into() };
+        let mut writer = HmatWriter::with_header(&mut bytes, &header, &prologue);
+        writer.push(&range);
+        let latency = LocalityHeader::new(DataType::ACCESS_LATENCY, EntryBaseUnit(1000));
+        writer.push_locality(&latency, &[], &[], |_, _| MatrixCell(0)).unwrap();
+        writer.finish(Seal::Fill).unwrap();
+        assert_eq!(
+            bytes[40..80],
+            hex("0000 0000 28000000 0300 0000 01000000 02000000 00000000 0000000001000000 0000004000000000")
+        );
+
+        let ids = |bytes: &[u8]| -> Vec<_> {
+            let groups = assert_covered(Format::Sdt, bytes).into_iter();
+            let structures = groups.filter(|group| matches!(group.role, Role::Structure { .. }));
+            structures.map(|group| group.layout.unwrap().id).collect()
+        };
+        let entries = |bytes: &[u8]| format!("{:?}", Hmat::parse(bytes).unwrap().entries().next());
+        assert_eq!(ids(&bytes), ["memory_subsystem_address_range", "system_locality_revision_1"]);
+        assert!(entries(&bytes).contains("AddressRange(MemorySubsystemAddressRange"));
+        for revision in [0, 2, 3, 255] {
+            bytes[8] = revision;
+            assert_eq!(ids(&bytes), ["memory_proximity_attributes", "system_locality"]);
+            assert!(entries(&bytes).contains("MemoryAttributes(MemoryProximityAttributes"));
+        }
+    }
+
+    #[test]
+    fn the_hierarchy_has_four_bits_and_in_revision_1_five() {
+        let word = 0b0011_0011;
+        let flags = LocalityFlags(word);
+        assert_eq!(flags.memory_hierarchy(), MemoryHierarchy::CACHE_3);
+        assert!(flags.contains(LocalityFlags::MINIMUM_TRANSFER_SIZE.union(LocalityFlags::NON_SEQUENTIAL)));
+        assert_eq!(LocalityFlagsRevision1(word).memory_hierarchy(), MemoryHierarchyRevision1(0x13));
+        assert_eq!(LocalityFlagsRevision1(3).memory_hierarchy(), MemoryHierarchyRevision1::CACHE_2);
+        assert_eq!(flags.with_memory_hierarchy(MemoryHierarchy::CACHE_1), LocalityFlags(0b0011_0001));
+        // 0x1f does not fit in four bits and must not reach its neighbours.
+        assert_eq!(LocalityFlags(0).with_memory_hierarchy(MemoryHierarchy(0x1f)), LocalityFlags(0xf));
+    }
+
+    #[test]
+    fn lists_beyond_the_structure_are_an_error_of_that_structure_alone() {
+        // Counts of the first type-1 structure at 0x5c and 0x60; the structure begins at 0x50 and has 48 bytes.
+        for (initiators, targets, needed) in [
+            (1_u32, 3_u32, 32 + 4 + 12 + 6),
+            (2, 2, 32 + 8 + 8 + 8),
+            (5, 0, 32 + 20),
+            (u32::MAX, 1, 32 + 4 * 0xffff_ffff + 4 + 2 * 0xffff_ffff),
+            // 2 (2^32 - 1)^2 does not fit in 64 bits.
+            (u32::MAX, u32::MAX, u64::MAX),
+            (0x8000_0000, 0x8000_0000, 0x8000_0004_0000_0020),
+        ] {
+            let mut bytes = hex(EXAMPLE);
+            bytes[0x5c..0x60].copy_from_slice(&initiators.to_le_bytes());
+            bytes[0x60..0x64].copy_from_slice(&targets.to_le_bytes());
+            let walked = walk(&bytes).unwrap();
+            assert_eq!(walked.len(), 4);
+            let error = walked[1].unwrap_err();
+            assert_eq!((error.cause, error.offset), (Cause::ListOverrun, 0x50));
+            assert_eq!((error.expected, error.found), (needed, 48));
+            assert!(walked[2].is_ok() && walked[3].is_ok());
+            assert_covered(Format::Sdt, &bytes);
+        }
+        // Fewer cells than there is room for: the rest is kept.
+        let mut bytes = hex(EXAMPLE);
+        bytes[0x60] = 1;
+        let hmat = Hmat::parse(&bytes).unwrap();
+        let Some(Ok(Entry::Locality(locality))) = hmat.entries().nth(1) else { panic!() };
+        assert_eq!((domains(locality.targets()), locality.cells().len()), (vec![0], 1));
+        assert_eq!(locality.rest(), hex("0000 5000 fa00"));
+        assert_eq!(rest(&assert_covered(Format::Sdt, &bytes)[3]), hex("0000 5000 fa00"));
+    }
+
+    #[test]
+    fn empty_lists_have_no_rows() {
+        let mut bytes = Vec::new();
+        let mut writer = HmatWriter::new(&mut bytes, IDENTITY);
+        let header = LocalityHeader::new(DataType::READ_LATENCY, EntryBaseUnit(1));
+        let three = [ProximityDomain(1), ProximityDomain(2), ProximityDomain(3)];
+        writer.push_locality(&header, &three, &[], |_, _| panic!("no cell")).unwrap();
+        writer.push_locality(&header, &[], &three, |_, _| panic!("no cell")).unwrap();
+        writer.finish(Seal::Fill).unwrap();
+        let hmat = Hmat::parse(&bytes).unwrap();
+        let rows = hmat.entries().map(|entry| match entry {
+            Ok(Entry::Locality(locality)) => {
+                (locality.row(2).map(<[_]>::len), locality.row(3), locality.cell(0, 0))
+            }
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(rows.collect::<Vec<_>>(), [(Some(0), None, None), (None, None, None)]);
+    }
+
+    #[test]
+    fn cells_are_asked_for_row_by_row_and_not_when_measuring() {
+        let [a, b] = [ProximityDomain(1), ProximityDomain(2)];
+        let header = LocalityHeader::new(DataType::READ_LATENCY, EntryBaseUnit(1));
+        let mut places = Vec::new();
+        let mut bytes = Vec::new();
+        let mut writer = HmatWriter::new(&mut bytes, IDENTITY);
+        let place = |row, column| {
+            places.push((row, column));
+            MatrixCell(7)
+        };
+        writer.push_locality(&header, &[a, b], &[b, a], place).unwrap();
+        writer.finish(Seal::Fill).unwrap();
+        assert_eq!(places, [(0, 0), (0, 1), (1, 0), (1, 1)]);
+
+        let mut writer = HmatWriter::new(SliceOutput::new(&mut []), IDENTITY);
+        writer.push_locality(&header, &[a; 300], &[b; 500], |_, _| panic!("measuring")).unwrap();
+        let needed = Hmat::FIXED as u64 + LocalityHeader::length_with(300, 500).unwrap();
+        assert_eq!(needed, 40 + 32 + 4 * 800 + 2 * 150_000);
+        let error = writer.finish(Seal::Fill).unwrap_err();
+        assert_eq!(error, WriteError::BufferTooSmall { needed, available: 0 });
+    }
+
+    #[test]
+    fn a_matrix_makes_a_vector_no_larger_than_it_has_to_be() {
+        let list: Vec<_> = (0..1024).map(ProximityDomain).collect();
+        let header = LocalityHeader::new(DataType::READ_LATENCY, EntryBaseUnit(1));
+        let mut bytes = Vec::new();
+        let mut writer = HmatWriter::new(&mut bytes, IDENTITY);
+        writer.push(&MemoryProximityAttributes::new(list[0], None));
+        writer.push_locality(&header, &list, &list, |row, column| MatrixCell((row ^ column) as u16)).unwrap();
+        writer.push(&MemoryProximityAttributes::new(list[1], None));
+        let length = writer.finish(Seal::Fill).unwrap();
+        assert_eq!(length, 40 + 40 + 32 + 8 * 1024 + 2 * 1024 * 1024 + 40);
+        assert!((bytes.capacity() as u64) < length + length / 20, "{} for {length}", bytes.capacity());
+        let hmat = Hmat::parse(&bytes).unwrap();
+        let Some(Ok(Entry::Locality(locality))) = hmat.entries().nth(1) else { panic!() };
+        assert_eq!(locality.cell(1023, 1), Some(MatrixCell(1022)));
+    }
+
+    #[test]
+    fn what_a_length_field_cannot_say_is_refused_and_leaves_nothing() {
+        let mut bytes = Vec::new();
+        let mut writer = HmatWriter::new(&mut bytes, IDENTITY);
+        let many = vec![ProximityDomain(0); 46341];
+        let header = LocalityHeader::new(DataType::READ_LATENCY, EntryBaseUnit(1));
+        let error = writer.push_locality(&header, &many, &many, |_, _| panic!("refused")).unwrap_err();
+        let length = 32 + 8 * 46341 + 2 * 46341 * 46341;
+        let limit = u64::from(u32::MAX);
+        assert_eq!(error, WriteError::TooLong { table: Signature::HMAT, length, limit });
+        let cache = MemorySideCacheHeader::new(ProximityDomain(0), ByteCount(1), CacheAttributes(0));
+        let error = writer.push_memory_side_cache(&cache, &[SmbiosHandle(0); 65536]).unwrap_err();
+        assert_eq!(error, WriteError::TooLong { table: Signature::HMAT, length: 131_104, limit: 131_102 });
+        assert_eq!(writer.finish(Seal::Fill), Ok(40));
+    }
+}

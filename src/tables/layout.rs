@@ -42,6 +42,8 @@ pub enum Kind {
     Reserved,
     /// Opaque bytes.
     Bytes,
+    /// The 16-byte handle of a generic initiator or port; the byte five before it says which kind.
+    DeviceHandle,
 }
 
 /// One known value of a coded field.
@@ -103,7 +105,7 @@ impl Field {
     /// Whether the value is a number of at most eight bytes (and not text or opaque bytes).
     #[must_use]
     pub const fn is_number(&self) -> bool {
-        !matches!(self.kind, Kind::Text | Kind::Reserved | Kind::Bytes)
+        !matches!(self.kind, Kind::Text | Kind::Reserved | Kind::Bytes | Kind::DeviceHandle)
     }
 }
 
@@ -332,7 +334,15 @@ macro_rules! flags {
 pub(crate) use flags;
 
 /// The field description of one value of type `T` at `offset`.
-pub(crate) const fn field<T: Wire>(key: &'static str, label: &'static str, offset: usize) -> Field {
+pub(crate) const fn field<T: Wire>(name: &'static str, label: &'static str, offset: usize) -> Field {
+    // A field named after a keyword is a raw identifier in Rust; in JSON it goes by the bare name.
+    let key = match name.as_bytes() {
+        [b'r', b'#', bare @ ..] => match core::str::from_utf8(bare) {
+            Ok(bare) => bare,
+            Err(_) => name,
+        },
+        _ => name,
+    };
     Field { key, label, offset, width: size_of::<Le<T>>(), kind: T::KIND }
 }
 

@@ -3,15 +3,16 @@
 
 use super::entries::{Entries, Narrow, RawEntry, typed};
 use super::header::{Identity, SdtHeader, Table};
-use super::layout::{Layout, Structure, code, flags, layout};
+use super::layout::{Kind, Layout, Structure, code, flags, layout};
 use super::output::{Output, Seal, TableWriter};
 use super::schema::{Body, FramingKind, Structures, TableSchema};
-use super::wire::{Length, Opaque, Reserved};
+use super::wire::{Length, Opaque, Reserved, Wire};
 use crate::error::{TableError, WriteError};
 use crate::units::{
-    AcpiUid, ApicId, ByteCount, ClockDomain, ItsId, PciSegment, PhysAddr, ProcessorUid, ProximityDomain,
-    Signature,
+    AcpiUid, ApicId, Ascii, ByteCount, ClockDomain, ItsId, PciSegment, PhysAddr, ProcessorUid,
+    ProximityDomain, Signature,
 };
+use core::fmt;
 use zerocopy::{FromZeros, IntoBytes};
 
 layout! {
@@ -63,6 +64,23 @@ code! {
         ACPI = 0, "ACPI Device Handle";
         /// Segment and bus, device, function of a PCI device.
         PCI = 1, "PCI Device Handle";
+    }
+}
+
+/// The bytes that name the device of a generic initiator or port; [`GenericAffinity::device`] reads them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DeviceHandle(pub [u8; 16]);
+
+impl Wire for DeviceHandle {
+    type Raw = [u8; 16];
+    const KIND: Kind = Kind::DeviceHandle;
+    #[inline]
+    fn load(raw: [u8; 16]) -> Self {
+        Self(raw)
+    }
+    #[inline]
+    fn store(self) -> [u8; 16] {
+        self.0
     }
 }
 
@@ -184,7 +202,7 @@ layout! {
         /// Domain of the device.
         proximity_domain: ProximityDomain = "Proximity Domain",
         /// The device; see [`device`](Self::device).
-        device_handle: Opaque<16> = "Device Handle",
+        device_handle: DeviceHandle = "Device Handle",
         /// Whether the structure counts, and what the device can do.
         flags: GenericFlags = "Flags",
         /// Zero.
@@ -380,7 +398,7 @@ impl GenericAffinity {
             length: Length(32).into(),
             device_handle_type: handle_type.into(),
             proximity_domain: domain.into(),
-            device_handle: Opaque(handle).into(),
+            device_handle: DeviceHandle(handle).into(),
             flags: GenericFlags::ENABLED.into(),
             ..Self::new_zeroed()
         }
@@ -395,16 +413,37 @@ impl GenericAffinity {
     /// The device that the handle names.
     #[must_use]
     pub fn device(&self) -> Device {
-        let handle = self.device_handle.get().0;
+        Device::decode(self.device_handle_type.get(), self.device_handle.get())
+    }
+}
+
+impl Device {
+    /// Reads a handle of the given type.
+    #[must_use]
+    pub fn decode(handle_type: HandleType, handle: DeviceHandle) -> Self {
+        let handle = handle.0;
         let [a, b, c, d, e, f, g, h, i, j, k, l, ..] = handle;
-        match self.device_handle_type.get() {
+        match handle_type {
             HandleType::ACPI => {
-                Device::Acpi { hid: [a, b, c, d, e, f, g, h], uid: AcpiUid(u32::from_le_bytes([i, j, k, l])) }
+                Self::Acpi { hid: [a, b, c, d, e, f, g, h], uid: AcpiUid(u32::from_le_bytes([i, j, k, l])) }
             }
             HandleType::PCI => {
-                Device::Pci { segment: PciSegment(u16::from_le_bytes([a, b])), bus: c, device_function: d }
+                Self::Pci { segment: PciSegment(u16::from_le_bytes([a, b])), bus: c, device_function: d }
             }
-            other => Device::Unknown(other, handle),
+            other => Self::Unknown(other, handle),
+        }
+    }
+}
+
+/// `ACPI0016 _UID 7`, or segment, bus, device and function as Linux prints them.
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Acpi { hid, uid } => write!(f, "{} _UID {uid}", Ascii(hid)),
+            Self::Pci { segment, bus, device_function } => {
+                write!(f, "{segment:04x}:{bus:02x}:{:02x}.{}", device_function >> 3, device_function & 7)
+            }
+            Self::Unknown(handle_type, _) => write!(f, "{handle_type:?}"),
         }
     }
 }

@@ -92,6 +92,8 @@ const KNOWN: &[TableSchema] = &[
     super::hmat::SCHEMA,
     super::madt::SCHEMA,
     super::msct::SCHEMA,
+    super::root::RSDT_SCHEMA,
+    super::root::XSDT_SCHEMA,
     super::slit::SCHEMA,
     super::srat::SCHEMA,
 ];

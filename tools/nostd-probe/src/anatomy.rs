@@ -1,7 +1,7 @@
 //! The description of every byte of an input.
 
 use crate::sink::Sink;
-use memtopo::tables::anatomy::{Format, anatomy};
+use memtopo::tables::anatomy::{Format, Piece, anatomy};
 
 /// # Safety
 /// `input` is readable for `length` bytes.
@@ -23,12 +23,15 @@ fn describe(format: Format, input: &[u8], sink: &mut Sink) {
     };
     sink.number(groups.revision());
     for group in groups {
-        let (_, rest) = group.rest();
         sink.bytes(group.bytes);
-        sink.bytes(rest);
-        for list in group.lists() {
-            sink.number(list.count);
-            sink.bytes(list.bytes);
+        for piece in group.pieces() {
+            match piece {
+                Piece::Field { bytes, .. } | Piece::Rest { bytes, .. } => sink.bytes(bytes),
+                Piece::List { part, .. } => {
+                    sink.number(part.count);
+                    sink.bytes(part.bytes);
+                }
+            }
         }
         for fault in group.faults.iter().flatten() {
             sink.fault(fault);

@@ -1,7 +1,7 @@
 //! What holds for every table: nothing is lost, nothing overlaps, writers repeat what views show.
 
 use memtopo::error::{Cause, TableError, WriteError};
-use memtopo::tables::anatomy::{Format, Group, Role, anatomy};
+use memtopo::tables::anatomy::{Format, Group, Piece, Role, anatomy};
 use memtopo::tables::entries::{Entries, Framing, RawEntry};
 use memtopo::tables::output::{Output, SliceOutput};
 use std::fmt::Write;
@@ -36,16 +36,7 @@ pub fn anatomy_of(format: Format, input: &[u8]) -> Vec<Group<'_>> {
         assert!(!group.bytes.is_empty() || group.faults[0].is_some(), "{:?}: an empty group", group.role);
         assert!(input[covered..].starts_with(group.bytes), "{:?}: other bytes", group.role);
         covered += group.bytes.len();
-        let (at, rest) = group.rest();
-        assert_eq!(at, group.offset + group.explained());
-        assert_eq!(group.explained() + rest.len(), group.bytes.len());
-        for list in group.lists() {
-            assert!(
-                list.offset + list.bytes.len() <= group.bytes.len(),
-                "{:?}: a list beyond its group",
-                group.role
-            );
-        }
+        pieces_cover(group);
         for fault in group.faults.iter().flatten() {
             print(fault);
         }
@@ -55,6 +46,35 @@ pub fn anatomy_of(format: Format, input: &[u8]) -> Vec<Group<'_>> {
     }
     assert_eq!(covered, input.len(), "bytes at the end belong to no group");
     groups
+}
+
+/// The pieces of a group cover it, in order, without gap or overlap, and there are as many as layout and lists allow.
+fn pieces_cover(group: &Group<'_>) {
+    let mut at = group.offset;
+    for piece in group.pieces() {
+        let (offset, bytes) = match piece {
+            Piece::Field { field, offset, bytes } => {
+                assert_eq!(bytes.len(), field.width);
+                (offset, bytes)
+            }
+            Piece::List { list, offset, part } => {
+                assert!(part.bytes.len() as u64 <= part.count.saturating_mul(list.stride as u64));
+                (offset, part.bytes)
+            }
+            Piece::Rest { offset, bytes } => {
+                assert!(!bytes.is_empty(), "an empty rest");
+                (offset, bytes)
+            }
+        };
+        assert_eq!(offset, at, "{:?}: a gap or an overlap between pieces", group.role);
+        assert!(
+            group.bytes[at - group.offset..].starts_with(bytes),
+            "{:?}: other bytes in a piece",
+            group.role
+        );
+        at += bytes.len();
+    }
+    assert_eq!(at, group.offset + group.bytes.len(), "{:?}: bytes that belong to no piece", group.role);
 }
 
 /// Walks the structures of `table`: each follows the one before, and together with the remainder they are all that

@@ -18,6 +18,10 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+// What `arbitrary` derives names the standard library.
+#[cfg(feature = "arbitrary")]
+extern crate std;
+
 #[cfg(feature = "alloc")]
 pub mod bundle;
 pub mod error;

@@ -20,7 +20,8 @@ pub trait Output {
     /// Appends `bytes`.
     #[inline]
     fn put(&mut self, bytes: &[u8]) {
-        if let Some(room) = self.claim(bytes.len()) {
+        // The second look at the length is what lets the compiler see that the copy cannot panic.
+        if let Some(room) = self.claim(bytes.len()).and_then(|room| room.get_mut(..bytes.len())) {
             room.copy_from_slice(bytes);
         }
     }

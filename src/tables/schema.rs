@@ -91,12 +91,9 @@ const KNOWN: &[TableSchema] = &[
     super::cedt::SCHEMA,
     super::hmat::SCHEMA,
     super::madt::SCHEMA,
-/// Every table whose structures are known here.
-const KNOWN: &[TableSchema] = &[
     super::msct::SCHEMA,
     super::root::RSDT_SCHEMA,
     super::root::XSDT_SCHEMA,
-];
     super::slit::SCHEMA,
     super::srat::SCHEMA,
 ];

@@ -26,6 +26,8 @@ pub mod linux;
 pub mod range;
 pub mod render;
 pub mod tables;
+#[cfg(all(test, feature = "alloc"))]
+mod testing;
 #[cfg(feature = "alloc")]
 pub mod topology;
 pub mod units;

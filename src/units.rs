@@ -76,6 +76,10 @@ unit! {
     SmbiosHandle(u16);
     /// PCI segment group.
     PciSegment(u16);
+    /// Bus, device and function in the usual PCI order: bus in bits 15:8, device in 7:3, function in 2:0.
+    PciBdf(u16);
+    /// One XORMAP of a CXL XOR Interleave Math Structure: the address bits whose parity replaces the lowest of them.
+    XorMap(u64);
     /// Handle of a Device Scoped Memory Affinity Structure, unique within one CDAT.
     DsmasHandle(u8);
 }

@@ -291,7 +291,6 @@ impl E820 {
                     && address > last_address
                 {
                     slots.push(Slot { start: last_address, size: address.saturating_sub(last_address), kind });
-                    last_address = address;
                 }
                 if current.is_some() {
                     last_address = address;

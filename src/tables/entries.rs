@@ -4,6 +4,7 @@ use crate::error::{Cause, TableError};
 use crate::units::{Signature, widen};
 use core::fmt;
 use core::marker::PhantomData;
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 /// How a family of tables writes the type and length of its structures.
 pub trait Framing: Copy + fmt::Debug {
@@ -148,6 +149,52 @@ pub(crate) fn typed<'a, T: super::layout::Structure>(
         expected: widen(size_of::<T>()),
         found: widen(entry.bytes.len()),
     })
+}
+
+/// Takes the lists of a structure one by one from `rest`, what lies behind its fixed part.
+///
+/// `needed` is the length in bytes that the structure has to have for all of them; when that is more than it
+/// has, no list can be taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lists<'a> {
+    rest: &'a [u8],
+    fault: TableError,
+}
+
+impl<'a> Lists<'a> {
+    #[inline]
+    pub(crate) fn new(
+        table: Signature,
+        entry: &RawEntry<'a>,
+        rest: &'a [u8],
+        needed: u64,
+    ) -> Result<Self, TableError> {
+        let fault = TableError {
+            table,
+            offset: widen(entry.offset),
+            cause: Cause::ListOverrun,
+            expected: needed,
+            found: widen(entry.bytes.len()),
+        };
+        if needed > fault.found { Err(fault) } else { Ok(Self { rest, fault }) }
+    }
+
+    /// The next `count` elements.
+    #[inline]
+    pub(crate) fn take<T>(&mut self, count: u64) -> Result<&'a [T], TableError>
+    where
+        T: FromBytes + Immutable + KnownLayout + Unaligned,
+    {
+        let count = usize::try_from(count).map_err(|_| self.fault)?;
+        let (list, rest) = <[T]>::ref_from_prefix_with_elems(self.rest, count).map_err(|_| self.fault)?;
+        self.rest = rest;
+        Ok(list)
+    }
+
+    /// The bytes behind the lists.
+    pub(crate) const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
 }
 
 #[cfg(test)]

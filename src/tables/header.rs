@@ -173,6 +173,12 @@ impl<'a> Table<'a> {
         self.bytes
     }
 
+    /// The bytes of the table behind the header.
+    #[must_use]
+    pub fn body(&self) -> &'a [u8] {
+        self.bytes.get(SdtHeader::SIZE..).unwrap_or_default()
+    }
+
     /// Bytes of the input behind the table.
     #[must_use]
     pub const fn trailing(&self) -> &'a [u8] {

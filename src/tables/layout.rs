@@ -257,8 +257,16 @@ macro_rules! code {
 pub(crate) use code;
 
 /// Defines a flags field: a newtype with a constant for each known bit, and tests for them.
+///
+/// `groups` adds the fields that take several bits: `getter, setter: Code = lowest bit, width, "Label";`, where
+/// `Code` is a `code!` type of the same module over the same integer.
 macro_rules! flags {
-    ($(#[$meta:meta])* $name:ident($int:ty) { $($(#[$bmeta:meta])* $bit:ident = $shift:literal, $label:literal;)* }) => {
+    (
+        $(#[$meta:meta])* $name:ident($int:ty) { $($(#[$bmeta:meta])* $bit:ident = $shift:literal, $label:literal;)* }
+        $(groups {
+            $($(#[$gmeta:meta])* $get:ident, $with:ident: $code:ident = $low:literal, $width:literal, $glabel:literal;)*
+        })?
+    ) => {
         $(#[$meta])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
         #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
@@ -267,9 +275,12 @@ macro_rules! flags {
         impl $name {
             $($(#[$bmeta])* pub const $bit: Self = Self(1 << $shift);)*
 
-            const BITS: &'static [$crate::tables::layout::BitField] = &[$($crate::tables::layout::BitField {
-                shift: $shift, width: 1, name: $label, values: &[],
-            }),*];
+            const BITS: &'static [$crate::tables::layout::BitField] = &[
+                $($($crate::tables::layout::BitField {
+                    shift: $low, width: $width, name: $glabel, values: $code::NAMES,
+                },)*)?
+                $($crate::tables::layout::BitField { shift: $shift, width: 1, name: $label, values: &[] },)*
+            ];
 
             /// Whether every bit of `other` is set.
             #[inline]
@@ -284,6 +295,24 @@ macro_rules! flags {
             pub const fn union(self, other: Self) -> Self {
                 Self(self.0 | other.0)
             }
+
+            $($(
+                $(#[$gmeta])*
+                #[inline]
+                #[must_use]
+                pub const fn $get(self) -> $code {
+                    $code((self.0 >> $low) & !(<$int>::MAX << $width))
+                }
+
+                #[doc = concat!("The same flags with another [`", stringify!($get), "`](Self::", stringify!($get),
+                    "); bits that the group has no room for are dropped.")]
+                #[inline]
+                #[must_use]
+                pub const fn $with(self, value: $code) -> Self {
+                    let room: $int = !(<$int>::MAX << $width);
+                    Self((self.0 & !(room << $low)) | ((value.0 & room) << $low))
+                }
+            )*)?
         }
 
         impl core::fmt::Debug for $name {

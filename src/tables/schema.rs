@@ -86,7 +86,13 @@ impl Structures {
 }
 
 /// Every table that has a header of 36 bytes and structures known here.
-const KNOWN: &[TableSchema] = &[super::madt::SCHEMA, super::srat::SCHEMA];
+const KNOWN: &[TableSchema] = &[
+    super::madt::SCHEMA,
+    super::srat::SCHEMA,
+    super::slit::SCHEMA,
+    super::hmat::SCHEMA,
+    super::cedt::SCHEMA,
+];
 
 impl TableSchema {
     /// The make-up of the table with this signature; [`Body::Opaque`] for one that is not known.

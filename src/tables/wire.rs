@@ -175,6 +175,8 @@ wire_unit! {
     Distance: u8 = Kind::Number;
     SmbiosHandle: u16 = Kind::Hex;
     PciSegment: u16 = Kind::Hex;
+    PciBdf: u16 = Kind::Hex;
+    XorMap: u64 = Kind::Hex;
     DsmasHandle: u8 = Kind::Number;
 }
 

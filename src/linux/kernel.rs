@@ -57,7 +57,7 @@ impl Version {
             },
             one_mib_gap_refused: !since_6_12,
             ranges_start_at_ram: since_6_12,
-            windows_see_windows: !since_7_2,
+            windows_are_ranges: !since_7_2,
             windows_advise_block_size: since_7_2,
             cache_address_mode: since_7_2,
             reserved_ranges_first: since_6_12,
@@ -81,9 +81,9 @@ pub struct Switches {
     pub one_mib_gap_refused: bool,
     /// The ranges of nodes are cut at the first RAM address; otherwise at 0 (`numa_cleanup_meminfo`).
     pub ranges_start_at_ram: bool,
-    /// A CXL window that overlaps an earlier window counts as described by it
+    /// CXL windows go on the list of described memory, where later windows find them; otherwise they are apart
     /// (`drivers/acpi/numa/srat.c: acpi_parse_cfmws`).
-    pub windows_see_windows: bool,
+    pub windows_are_ranges: bool,
     /// CXL windows advise the size of memory blocks (`drivers/acpi/numa/srat.c: acpi_parse_cfmws`).
     pub windows_advise_block_size: bool,
     /// Memory-side caches show their address mode (`drivers/base/node.c`).

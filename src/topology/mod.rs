@@ -16,7 +16,7 @@ use crate::tables::header::{SdtHeader, Table};
 use crate::units::{Signature, widen};
 use alloc::vec::Vec;
 use core::fmt;
-use zerocopy::{FromBytes, FromZeros, IntoBytes};
+use zerocopy::{FromBytes, IntoBytes};
 
 /// Where a fact stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -126,6 +126,8 @@ impl Signature {
     pub const HMAT: Self = Self(*b"HMAT");
     /// CXL Early Discovery Table.
     pub const CEDT: Self = Self(*b"CEDT");
+    /// Maximum System Characteristics Table.
+    pub const MSCT: Self = Self(*b"MSCT");
     /// Coherent Device Attribute Table; the table itself carries no signature.
     pub const CDAT: Self = Self(*b"CDAT");
     /// EFI memory map; a made-up name, the map carries none.

@@ -4,7 +4,7 @@
 //! every byte of the input stands.
 
 use super::style::{Colour, Style};
-use super::value::{FieldValue, HexBytes};
+use super::value::{FieldValue, HexBytes, Scale};
 use crate::error::TableError;
 use crate::tables::anatomy::{Anatomy, Group, Piece, Role};
 use crate::tables::header::Table;
@@ -27,6 +27,9 @@ const RAW_BYTES: usize = 8;
 /// Where the name of a field begins: behind the offset and the raw bytes.
 const RAW_WIDTH: usize = 26;
 
+/// Columns of a matrix cell.
+const CELL_WIDTH: usize = 8;
+
 /// Where the value of a field begins.
 const LABEL_WIDTH: usize = 38;
 
@@ -40,8 +43,10 @@ pub fn table<W: Write>(
     anatomy: Anatomy<'_>,
 ) -> fmt::Result {
     title(out, colour, source, input, &anatomy)?;
+    let hmat_revision_1 = anatomy.table() == Signature::HMAT && anatomy.revision() == 1;
     for group in anatomy {
-        Printer { out, form, colour, faults: group.faults }.group(&group)?;
+        let scale = group.layout.and_then(|layout| Scale::of(layout, group.bytes, hmat_revision_1));
+        Printer { out, form, colour, faults: group.faults, scale }.group(&group)?;
     }
     Ok(())
 }
@@ -77,6 +82,8 @@ struct Printer<'a, W> {
     colour: Colour,
     /// Faults of the group that have not been printed yet.
     faults: [Option<TableError>; 2],
+    /// What matrix cells are worth in the group.
+    scale: Option<Scale>,
 }
 
 impl<W: Write> Printer<'_, W> {
@@ -87,10 +94,13 @@ impl<W: Write> Printer<'_, W> {
             match piece {
                 Piece::Field { field, offset, bytes } => {
                     let idle = matches!(field.kind, Kind::Reserved) && bytes.iter().all(|byte| *byte == 0);
-                    if idle && self.form == Form::Fields && !self.fault_within(offset, bytes) {
+                    // The title of a structure tells its type and length.
+                    let told = matches!(group.role, Role::Structure { .. })
+                        && (field.key == "type" || matches!(field.kind, Kind::Length));
+                    if (idle || told) && self.form == Form::Fields && !self.fault_within(offset, bytes) {
                         continue;
                     }
-                    let value = FieldValue { field, bytes, structure: group.bytes };
+                    let value = FieldValue { field, bytes, structure: group.bytes, scale: self.scale };
                     self.row(offset, bytes, field.label, value, idle)?;
                 }
                 Piece::List { list, offset, part } => self.list(list, offset, &part, &parts)?,
@@ -216,26 +226,42 @@ impl<W: Write> Printer<'_, W> {
             Some(list) => list.bytes.chunks_exact(4).nth(index).map_or_else(|| widen(index), little_endian),
             None => widen(index),
         };
+        if self.form == Form::Fields {
+            let unit = self.scale.map_or("", |scale| scale.unit());
+            let heading = Column(format_args!("{} {unit}", list.label), LABEL_WIDTH);
+            write!(self.out, "{:8}{:RAW_WIDTH$} {heading}", "", "")?;
+            for column in 0..row_bytes.checked_div(list.stride).unwrap_or(0) {
+                let heading = RightColumn(format_args!("to {}", name(columns, column)), CELL_WIDTH);
+                write!(self.out, " {heading}")?;
+            }
+            writeln!(self.out)?;
+        }
         let mut at = offset;
         for (index, row) in part.bytes.chunks(row_bytes).enumerate() {
+            let label = format_args!("from {}", name(rows, index));
             if self.form == Form::Hex {
-                self.hex_lines(at, row, format_args!("{} of {}", list.label, name(rows, index)))?;
+                self.hex_lines(at, row, format_args!("{} {label}", list.label))?;
             } else {
-                write!(
-                    self.out,
-                    "  {}  {:RAW_WIDTH$} {}",
-                    self.colour.paint(Style::Dim, format_args!("{at:04x}")),
-                    "",
-                    Column(format_args!("{} of {}", list.label, name(rows, index)), LABEL_WIDTH),
-                )?;
+                write!(self.out, "  {}  ", self.colour.paint(Style::Dim, format_args!("{at:04x}")))?;
+                write!(self.out, "{:RAW_WIDTH$} {}", "", Column(label, LABEL_WIDTH))?;
                 for element in row.chunks_exact(list.stride.max(1)) {
-                    write!(self.out, " {:>5}", self.colour.paint(Style::Value, little_endian(element)))?;
+                    self.cell(little_endian(element))?;
                 }
                 writeln!(self.out)?;
             }
             at = at.saturating_add(row.len());
         }
         Ok(())
+    }
+
+    fn cell(&mut self, value: u64) -> fmt::Result {
+        let (style, width) = (Style::Value, CELL_WIDTH);
+        match self.scale {
+            Some(scale) => {
+                write!(self.out, " {}", self.colour.paint(style, RightColumn(scale.cell(value), width)))
+            }
+            None => write!(self.out, " {}", self.colour.paint(style, RightColumn(value, width))),
+        }
     }
 
     fn plain_list(&mut self, list: &'static List, offset: usize, part: &ListPart<'_>) -> fmt::Result {
@@ -246,7 +272,7 @@ impl<W: Write> Printer<'_, W> {
             } else {
                 for field in list.element {
                     let bytes = field.bytes(element).unwrap_or_default();
-                    let value = FieldValue { field, bytes, structure: element };
+                    let value = FieldValue { field, bytes, structure: element, scale: self.scale };
                     let place = at.saturating_add(field.offset);
                     let label = Numbered { list: list.label, index, field: field.label };
                     self.labelled_row(place, bytes, &label, value)?;
@@ -311,23 +337,37 @@ impl Display for Numbered {
     }
 }
 
-/// Text filled up with spaces to a number of columns.
+/// Text with spaces behind it up to a number of columns.
 struct Column<T>(T, usize);
 
 impl<T: Display> Display for Column<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        struct Counting<'a, 'b>(&'a mut fmt::Formatter<'b>, usize);
-        impl Write for Counting<'_, '_> {
-            fn write_str(&mut self, text: &str) -> fmt::Result {
-                self.1 = self.1.saturating_add(text.chars().count());
-                self.0.write_str(text)
-            }
-        }
-        let mut counting = Counting(f, 0);
-        write!(counting, "{}", self.0)?;
-        let used = counting.1;
-        write!(f, "{:fill$}", "", fill = self.1.saturating_sub(used))
+        write!(f, "{}{:fill$}", self.0, "", fill = missing(&self.0, self.1))
     }
+}
+
+/// Text with spaces before it up to a number of columns.
+struct RightColumn<T>(T, usize);
+
+impl<T: Display> Display for RightColumn<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:fill$}{}", "", self.0, fill = missing(&self.0, self.1))
+    }
+}
+
+/// How many columns `text` falls short of `width`.
+fn missing(text: &impl Display, width: usize) -> usize {
+    struct Count(usize);
+    impl Write for Count {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.0 = self.0.saturating_add(text.chars().count());
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // Counting cannot fail; text that cannot be printed will say so when it is.
+    let _ = write!(count, "{text}");
+    width.saturating_sub(count.0)
 }
 
 /// Hexadecimal bytes, filled up with spaces to `width` columns.

@@ -1,6 +1,7 @@
 //! Every output form, over `core::fmt::Write`. Nothing here computes: it prints what the layers below say.
 #![expect(clippy::missing_errors_doc, reason = "every function here fails only when its destination does")]
 
+pub mod dsl;
 pub mod dump_json;
 pub mod dump_text;
 pub mod json;

@@ -1,9 +1,10 @@
 //! One field of a table as text: the value with its unit and its meaning.
 
-use crate::tables::layout::{BitField, Field, Kind, Name, little_endian};
+use crate::tables::layout::{BitField, Field, Kind, Layout, Name, little_endian};
 use crate::tables::srat::{Device, DeviceHandle, HandleType};
 use crate::units::{Ascii, BinarySize, ByteCount, EfiPageCount};
 use core::fmt::{self, Display};
+use core::num::{NonZeroU64, NonZeroU128};
 
 /// Prints the value of `field`, whose bytes are `bytes`, as people read it.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +15,8 @@ pub struct FieldValue<'a> {
     pub bytes: &'a [u8],
     /// The bytes of the structure that holds it.
     pub structure: &'a [u8],
+    /// What matrix cells are worth in the structure.
+    pub scale: Option<Scale>,
 }
 
 impl Display for FieldValue<'_> {
@@ -30,7 +33,10 @@ impl Display for FieldValue<'_> {
             Kind::Cell => match value {
                 0 => f.write_str("not provided"),
                 0xffff => f.write_str("unreachable"),
-                cell => write!(f, "{cell}"),
+                cell => match self.scale {
+                    Some(scale) => write!(f, "{cell}  ({} {})", scale.cell(cell), scale.unit()),
+                    None => write!(f, "{cell}"),
+                },
             },
             Kind::Code(names) => match name_of(names, value) {
                 Some(name) => write!(f, "{value}  {name}"),
@@ -106,5 +112,73 @@ impl Display for HexBytes<'_> {
             separator = " ";
         }
         Ok(())
+    }
+}
+
+/// What one count of a latency or bandwidth cell is worth in its structure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scale {
+    /// `Entry Base Unit`.
+    base: u64,
+    /// How many counts of base make one of `unit`.
+    divisor: NonZeroU64,
+    /// What the scaled number is in.
+    unit: &'static str,
+}
+
+impl Scale {
+    /// The scale of a structure that has a data type and a base unit: in HMAT revision 1 tenths of a nanosecond
+    /// or of a MB/s, otherwise picoseconds or MB/s.
+    #[must_use]
+    pub fn of(layout: &Layout, structure: &[u8], hmat_revision_1: bool) -> Option<Self> {
+        let read = |key| {
+            let field = layout.fields.iter().find(|field| field.key == key)?;
+            Some(little_endian(field.bytes(structure)?))
+        };
+        let base = read("entry_base_unit")?;
+        let (divisor, unit) = match (read("data_type")?, hmat_revision_1) {
+            (0..=2, false) => (1000, "ns"),
+            (3..=5, false) => (1, "MB/s"),
+            (0..=2, true) => (10, "ns"),
+            (3..=5, true) => (10, "MB/s"),
+            _ => return None,
+        };
+        Some(Self { base, divisor: NonZeroU64::new(divisor)?, unit })
+    }
+
+    /// The unit of the scaled numbers.
+    #[must_use]
+    pub const fn unit(&self) -> &'static str {
+        self.unit
+    }
+
+    /// `cell` in that unit.
+    #[must_use]
+    pub const fn cell(self, cell: u64) -> ScaledCell {
+        ScaledCell { scale: self, cell }
+    }
+}
+
+/// A matrix cell in the unit of its [`Scale`]; `-` where it is not provided, `x` where it is unreachable.
+#[derive(Clone, Copy, Debug)]
+pub struct ScaledCell {
+    scale: Scale,
+    cell: u64,
+}
+
+impl Display for ScaledCell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Scale { base, divisor, .. } = self.scale;
+        let value = u128::from(self.cell).saturating_mul(u128::from(base));
+        let divisor = NonZeroU128::from(divisor);
+        match (self.cell, value % divisor) {
+            (0, _) => f.write_str("-"),
+            (0xffff, _) => f.write_str("x"),
+            (_, 0) => write!(f, "{}", value / divisor),
+            (_, fraction) => {
+                let digits = if divisor.get() == 10 { 1 } else { 3 };
+                write!(f, "{}.{fraction:0digits$}", value / divisor)
+            }
+        }
     }
 }

@@ -225,7 +225,7 @@ fn sdt(input: &[u8]) -> Result<Anatomy<'_>, TableError> {
         let rest = bytes.get(SdtHeader::SIZE..).unwrap_or_default();
         let end = match schema.body {
             Body::Lists => rest.len(),
-            _ => layout.size.min(rest.len()),
+            _ => usize::try_from(layout.parts(rest).1).unwrap_or(usize::MAX).min(rest.len()),
         };
         body_offset = SdtHeader::SIZE.saturating_add(end);
         let mut prologue =
@@ -445,5 +445,144 @@ impl<'a> Iterator for Anatomy<'a> {
     fn next(&mut self) -> Option<Group<'a>> {
         let fixed = self.fixed.iter_mut().find_map(Option::take);
         fixed.or_else(|| self.next_of_body()).or_else(|| self.trailing.take())
+    }
+}
+
+/// What every table has to stand, for the tests of the tables.
+#[cfg(all(test, feature = "alloc"))]
+pub(crate) mod testing {
+    use super::*;
+    use crate::tables::schema::Structures;
+    use alloc::vec::Vec;
+
+    /// The outcome of each structure of a walk, or why the table cannot be walked at all.
+    pub(crate) type Walked = Result<Vec<Result<(), TableError>>, TableError>;
+
+    /// The bytes that hexadecimal digits stand for, whatever space is between them.
+    pub(crate) fn hex(text: &str) -> Vec<u8> {
+        let digits: Vec<_> = text.chars().filter_map(|digit| digit.to_digit(16)).collect();
+        digits.chunks(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect()
+    }
+
+    /// Checks that the groups of `input` cover all of it without gap or overlap, and that what a layout explains of
+    /// a group and the rest of it do the same for the group. Gives the groups.
+    pub(crate) fn assert_covered(format: Format, input: &[u8]) -> Vec<Group<'_>> {
+        let groups: Vec<_> = anatomy(format, input).unwrap().collect();
+        let mut next = 0;
+        for group in &groups {
+            assert_eq!(group.offset, next, "{group:?}");
+            assert_eq!(group.bytes, &input[next..next + group.bytes.len()]);
+            assert!(!group.bytes.is_empty(), "{group:?}");
+            next += group.bytes.len();
+            let (rest_offset, rest) = group.rest();
+            assert_eq!(rest_offset, group.offset + group.explained());
+            assert_eq!(rest.len(), group.bytes.len() - group.explained());
+            let Some(layout) = group.layout else { continue };
+            let mut explained = layout.size.min(group.bytes.len());
+            for (list, part) in layout.lists.iter().zip(group.lists()) {
+                assert_eq!((part.offset, part.bytes.len() % list.stride.max(1) * rest.len()), (explained, 0));
+                explained += part.bytes.len();
+            }
+            assert_eq!(explained, group.explained());
+        }
+        assert_eq!(next, input.len());
+        groups
+    }
+
+    fn structures(format: Format, input: &[u8]) -> (Structures, Vec<Group<'_>>) {
+        let anatomy = anatomy(format, input).unwrap();
+        let Body::Structures(structures) = anatomy.schema().body else { panic!("no structures") };
+        (structures, anatomy.filter(|group| matches!(group.role, Role::Structure { .. })).collect())
+    }
+
+    /// Checks that every beginning of the faultless table `input` is walked as far as it goes and then told, where
+    /// `fixed` bytes come before the first structure.
+    pub(crate) fn assert_truncations(
+        format: Format,
+        input: &[u8],
+        fixed: usize,
+        walk: impl Fn(&[u8]) -> Walked,
+    ) {
+        let (_, groups) = structures(format, input);
+        let mut ends: Vec<_> = groups.iter().map(|group| group.offset + group.bytes.len()).collect();
+        ends.insert(0, fixed);
+        assert_eq!(walk(input).unwrap().len(), groups.len());
+        for end in 0..input.len() {
+            let cut = &input[..end];
+            if end >= if format == Format::Cdat { 16 } else { 36 } {
+                let groups = assert_covered(format, cut);
+                assert!(groups.iter().flat_map(|group| group.faults).flatten().next().is_some(), "{end}");
+            }
+            let Ok(walked) = walk(cut) else {
+                assert!(end < fixed, "{end}");
+                continue;
+            };
+            assert!(end >= fixed, "{end}");
+            let whole = ends.iter().filter(|limit| **limit <= end).count() - 1;
+            let clean = ends.contains(&end);
+            assert_eq!(walked.len(), whole + usize::from(!clean), "{end}");
+            assert!(walked[..whole].iter().all(Result::is_ok), "{end}");
+            assert_eq!(walked.last().is_some_and(Result::is_err), !clean, "{end}");
+        }
+    }
+
+    /// Checks that a structure of `input` whose length field lies is either an error or a shorter walk, whatever it
+    /// says, and that nothing before it is touched.
+    pub(crate) fn assert_length_lies(format: Format, input: &[u8], walk: impl Fn(&[u8]) -> Walked) {
+        let (structures, groups) = structures(format, input);
+        let [_, (at, width)] = structures.framing.fields();
+        for (index, group) in groups.iter().enumerate() {
+            let left = input.len() - group.offset;
+            let truth = group.bytes.len();
+            for lie in (0..left + 20).chain([255, 256, 65535, 65536, 0xffff_ffff]) {
+                if lie as u64 > u64::MAX >> (64 - 8 * width) || lie == truth {
+                    continue;
+                }
+                let mut bytes = input.to_vec();
+                bytes[group.offset + at..][..width].copy_from_slice(&lie.to_le_bytes()[..width]);
+                assert_covered(format, &bytes);
+                let walked = walk(&bytes).unwrap();
+                assert!(walked[..index].iter().all(Result::is_ok), "{index} says {lie}");
+                let cause = walked[index].err().map(|error| (error.cause, error.offset));
+                let place = group.offset as u64;
+                let header = at + width;
+                if lie == 0 {
+                    assert_eq!(cause, Some((Cause::StructureLengthZero, place)));
+                } else if lie < header {
+                    assert_eq!(cause, Some((Cause::StructureLengthHeader, place)));
+                } else if lie > left {
+                    assert_eq!(cause, Some((Cause::StructureOverrun, place)));
+                } else if lie > truth {
+                    assert_eq!(cause, None, "{index} says {lie}");
+                } else if let Some((cause, offset)) = cause {
+                    assert!(matches!(cause, Cause::StructureLengthShort | Cause::ListOverrun), "{cause:?}");
+                    assert_eq!(offset, place);
+                }
+                if lie < header || lie > left {
+                    assert_eq!(walked.len(), index + 1, "the walk is over");
+                }
+            }
+        }
+    }
+
+    /// Checks that structures of a type that nobody knows keep their bytes. `input` is left with them.
+    pub(crate) fn assert_unknown_kept(format: Format, input: &[u8], walk: impl Fn(&[u8]) -> Walked) {
+        let (structures, groups) = structures(format, input);
+        let [(at, _), _] = structures.framing.fields();
+        let mut bytes = input.to_vec();
+        for group in &groups {
+            bytes[group.offset + at] = 0xee;
+        }
+        let unknown: Vec<_> = assert_covered(format, &bytes)
+            .into_iter()
+            .filter(|group| matches!(group.role, Role::Structure { .. }))
+            .collect();
+        assert_eq!(unknown.len(), groups.len());
+        for (unknown, group) in unknown.iter().zip(&groups) {
+            assert_eq!(unknown.role, Role::Structure { kind: Some(0xee) });
+            assert!(unknown.layout.is_none());
+            assert_eq!(unknown.rest().1.len(), group.bytes.len());
+        }
+        assert!(walk(&bytes).unwrap().iter().all(Result::is_ok));
     }
 }

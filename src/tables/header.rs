@@ -1,6 +1,6 @@
 //! The header that all ACPI tables begin with, and the table around it (ACPI 6.6 §5.2.6).
 
-use super::layout::layout;
+use super::layout::{Structure, layout};
 use super::wire::{Checksum, Hex, Length, Text};
 use crate::error::{Cause, TableError};
 use crate::units::{Signature, widen};
@@ -179,6 +179,21 @@ impl<'a> Table<'a> {
         self.bytes.get(SdtHeader::SIZE..).unwrap_or_default()
     }
 
+    /// The fixed fields behind the header.
+    ///
+    /// # Errors
+    /// [`Cause::Truncated`] when the table ends inside them.
+    pub(crate) fn prologue<T: Structure>(&self) -> Result<&'a T, TableError> {
+        let body = self.body();
+        T::ref_from_prefix(body).map(|(prologue, _)| prologue).map_err(|_| TableError {
+            table: self.signature(),
+            offset: widen(SdtHeader::SIZE),
+            cause: Cause::Truncated,
+            expected: widen(size_of::<T>()),
+            found: widen(body.len()),
+        })
+    }
+
     /// Bytes of the input behind the table.
     #[must_use]
     pub const fn trailing(&self) -> &'a [u8] {
@@ -187,7 +202,7 @@ impl<'a> Table<'a> {
 
     /// What is wrong with Length and checksum, at most one of each.
     pub fn faults(&self) -> impl Iterator<Item = TableError> + use<> {
-        envelope_faults(self.signature(), self.bytes, SdtHeader::SIZE, self.header.length.get().0, 9)
+        Envelope::sdt(self.signature()).faults(self.bytes, self.header.length.get().0)
     }
 }
 
@@ -198,28 +213,50 @@ pub(crate) fn split_table(input: &[u8], fixed: usize, length: u32) -> Option<(&[
     if input.len() < fixed { None } else { input.split_at_checked(declared.clamp(fixed, input.len())) }
 }
 
-/// The faults of a table in its Length field, `declared`, and in its checksum byte at `checksum_at`, where
-/// `bytes` are what is there of it and `fixed` is the size of its header.
-pub(crate) fn envelope_faults(
-    table: Signature,
-    bytes: &[u8],
+/// Where a kind of table keeps what all tables have: its Length and its checksum.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Envelope {
+    /// The table.
+    pub(crate) table: Signature,
+    /// Size of the header in bytes.
     fixed: usize,
-    declared: u32,
-    checksum_at: usize,
-) -> impl Iterator<Item = TableError> + use<> {
-    let fault = |cause, offset, expected, found| TableError { table, offset, cause, expected, found };
-    let length_at = if table == Signature::CDAT { 0 } else { 4 };
-    let length = if u64::from(declared) < widen(fixed) {
-        Some(fault(Cause::TableLengthShort, length_at, widen(fixed), u64::from(declared)))
-    } else if u64::from(declared) > widen(bytes.len()) {
-        Some(fault(Cause::TableLengthLong, length_at, u64::from(declared), widen(bytes.len())))
-    } else {
-        None
-    };
-    let found = bytes.get(checksum_at).copied().unwrap_or_default();
-    let right = right_checksum(bytes, found);
-    // The sum of a table that is not all there says nothing.
-    let checksum = (length.is_none() && right != found)
-        .then(|| fault(Cause::Checksum, widen(checksum_at), u64::from(right), u64::from(found)));
-    length.into_iter().chain(checksum)
+    /// Offset of the Length field, four bytes.
+    pub(crate) length_at: usize,
+    /// Offset of the checksum byte.
+    pub(crate) checksum_at: usize,
+}
+
+impl Envelope {
+    /// That of CDAT.
+    pub(crate) const CDAT: Self = Self { table: Signature::CDAT, fixed: 16, length_at: 0, checksum_at: 5 };
+
+    /// That of the tables with the common header.
+    pub(crate) const fn sdt(table: Signature) -> Self {
+        Self { table, fixed: SdtHeader::SIZE, length_at: 4, checksum_at: 9 }
+    }
+
+    /// The faults of a table in its Length field, which says `declared`, and in its checksum, where `bytes` are
+    /// what is there of it.
+    pub(crate) fn faults(self, bytes: &[u8], declared: u32) -> impl Iterator<Item = TableError> + use<> {
+        let fault = |cause, offset: usize, expected, found| TableError {
+            table: self.table,
+            offset: widen(offset),
+            cause,
+            expected,
+            found,
+        };
+        let length = if u64::from(declared) < widen(self.fixed) {
+            Some(fault(Cause::TableLengthShort, self.length_at, widen(self.fixed), u64::from(declared)))
+        } else if u64::from(declared) > widen(bytes.len()) {
+            Some(fault(Cause::TableLengthLong, self.length_at, u64::from(declared), widen(bytes.len())))
+        } else {
+            None
+        };
+        let found = bytes.get(self.checksum_at).copied().unwrap_or_default();
+        let right = right_checksum(bytes, found);
+        // The sum of a table that is not all there says nothing.
+        let checksum = (length.is_none() && right != found)
+            .then(|| fault(Cause::Checksum, self.checksum_at, u64::from(right), u64::from(found)));
+        length.into_iter().chain(checksum)
+    }
 }

@@ -1,9 +1,10 @@
 //! Where writers put bytes: a caller's slice without an allocator, or a growing `Vec<u8>`.
 
-use super::header::{SdtHeader, right_checksum};
+use super::header::{Envelope, SdtHeader, right_checksum};
+use super::wire::{Le, Wire};
 use crate::error::WriteError;
 use crate::units::{Signature, widen};
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 /// A destination for the bytes of one table.
 ///
@@ -60,6 +61,11 @@ impl Output for alloc::vec::Vec<u8> {
     #[inline]
     fn claim(&mut self, length: usize) -> Option<&mut [u8]> {
         let start = self.len();
+        // A block that outweighs all before it, a matrix, must not make the vector double: the room that it
+        // leaves would weigh as much again. Growth stays geometric, because each such block doubles the length.
+        if length > start {
+            self.reserve_exact(length);
+        }
         self.resize(start.saturating_add(length), 0);
         self.get_mut(start..)
     }
@@ -81,6 +87,20 @@ impl<O: Output> Output for &mut O {
     }
 }
 
+/// Ends what was written from byte `start` of `output` on, for forms without Length and checksum, and gives the
+/// number of bytes.
+///
+/// # Errors
+/// [`WriteError::BufferTooSmall`] with the length that is needed, counted from the start of the buffer.
+pub(crate) fn finish_bare<O: Output>(output: &mut O, start: u64) -> Result<u64, WriteError> {
+    let (bytes, total) = output.written();
+    let available = widen(bytes.len());
+    if available < total {
+        return Err(WriteError::BufferTooSmall { needed: total, available });
+    }
+    Ok(total.saturating_sub(start))
+}
+
 /// Whether a writer fills in Length and Checksum or leaves them as the header has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Seal {
@@ -97,16 +117,21 @@ pub enum Seal {
 #[derive(Debug)]
 pub struct TableWriter<O> {
     output: O,
-    signature: Signature,
+    envelope: Envelope,
     start: u64,
 }
 
 impl<O: Output> TableWriter<O> {
     /// Starts a table at the current end of `output`.
-    pub fn new(mut output: O, header: &SdtHeader) -> Self {
+    pub fn new(output: O, header: &SdtHeader) -> Self {
+        Self::with_envelope(output, header.as_bytes(), Envelope::sdt(header.signature.get()))
+    }
+
+    /// Starts a table whose header is `header`.
+    pub(crate) fn with_envelope(mut output: O, header: &[u8], envelope: Envelope) -> Self {
         let start = output.written().1;
-        output.put(header.as_bytes());
-        Self { output, signature: header.signature.get(), start }
+        output.put(header);
+        Self { output, envelope, start }
     }
 
     /// Appends bytes verbatim: an unknown structure, padding, a whole body.
@@ -115,9 +140,31 @@ impl<O: Output> TableWriter<O> {
         self.output.put(bytes);
     }
 
-    /// The destination, for structures that fill their room themselves.
-    pub(crate) fn output(&mut self) -> &mut O {
-        &mut self.output
+    /// Appends a list of numbers.
+    pub(crate) fn list<T: Wire>(&mut self, values: &[T]) {
+        let size = values.len().saturating_mul(size_of::<Le<T>>());
+        if let Some(places) = self.output.claim(size).and_then(places) {
+            places.iter_mut().zip(values).for_each(|(place, value)| place.set(*value));
+        }
+    }
+
+    /// Appends a matrix row by row; `value` gives the number at a row and a column, and is called for each in
+    /// order, or never when there is no room.
+    #[inline]
+    pub(crate) fn matrix<T: Wire>(
+        &mut self,
+        rows: usize,
+        columns: usize,
+        mut value: impl FnMut(usize, usize) -> T,
+    ) {
+        let size = rows.saturating_mul(columns).saturating_mul(size_of::<Le<T>>());
+        if let Some(places) = self.output.claim(size).and_then(places) {
+            for (row, places) in places.chunks_exact_mut(columns.max(1)).enumerate() {
+                for (column, place) in places.iter_mut().enumerate() {
+                    place.set(value(row, column));
+                }
+            }
+        }
     }
 
     /// Ends the table and returns its length in bytes.
@@ -129,26 +176,35 @@ impl<O: Output> TableWriter<O> {
         let (bytes, total) = self.output.written();
         let available = widen(bytes.len());
         let length = total.saturating_sub(self.start);
-        let field = u32::try_from(length).map_err(|_| WriteError::TooLong {
-            table: self.signature,
-            length,
-            limit: u64::from(u32::MAX),
-        })?;
+        let field: u32 = fit(self.envelope.table, length, u64::from(u32::MAX))?;
         let start = usize::try_from(self.start).unwrap_or(usize::MAX);
         let table = bytes
             .get_mut(start..)
             .filter(|_| available == total)
             .ok_or(WriteError::BufferTooSmall { needed: total, available })?;
         if seal == Seal::Fill {
-            if let Some(place) = table.get_mut(4..8) {
-                place.copy_from_slice(&field.to_le_bytes());
+            let at = self.envelope.length_at;
+            if let Some(place) = table.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+                *place = field.to_le_bytes();
             }
-            let current = table.get(9).copied().unwrap_or_default();
+            let at = self.envelope.checksum_at;
+            let current = table.get(at).copied().unwrap_or_default();
             let checksum = right_checksum(table, current);
-            if let Some(place) = table.get_mut(9) {
+            if let Some(place) = table.get_mut(at) {
                 *place = checksum;
             }
         }
         Ok(length)
     }
+}
+
+/// The numbers that stand in `room`.
+fn places<T: Wire>(room: &mut [u8]) -> Option<&mut [Le<T>]> {
+    <[Le<T>]>::mut_from_bytes(room).ok()
+}
+
+/// `length` in the type of its field, when it is at most `limit`.
+pub(crate) fn fit<T: TryFrom<u64>>(table: Signature, length: u64, limit: u64) -> Result<T, WriteError> {
+    let error = WriteError::TooLong { table, length, limit };
+    if length > limit { Err(error) } else { T::try_from(length).map_err(|_| error) }
 }

@@ -85,13 +85,15 @@ impl Structures {
     }
 }
 
-/// Every table that has a header of 36 bytes and structures known here.
+/// Every table whose structures are known here.
 const KNOWN: &[TableSchema] = &[
-    super::madt::SCHEMA,
-    super::srat::SCHEMA,
-    super::slit::SCHEMA,
-    super::hmat::SCHEMA,
+    super::cdat::SCHEMA,
     super::cedt::SCHEMA,
+    super::hmat::SCHEMA,
+    super::madt::SCHEMA,
+    super::msct::SCHEMA,
+    super::slit::SCHEMA,
+    super::srat::SCHEMA,
 ];
 
 impl TableSchema {

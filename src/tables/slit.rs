@@ -1,13 +1,14 @@
 //! SLIT, the System Locality Distance Information Table: the distance from every proximity domain to every
 //! other (ACPI 6.6 §5.2.17).
 
-use super::header::{SdtHeader, Table};
+use super::header::{Identity, SdtHeader, Table};
 use super::layout::{Row, Structure, layout};
+use super::output::{Output, Seal, TableWriter};
 use super::schema::{Body, TableSchema};
 use super::wire::Le;
-use crate::error::{Cause, TableError};
+use crate::error::{Cause, TableError, WriteError};
 use crate::units::{Distance, Signature, widen};
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 layout! {
     /// What SLIT has behind the header: the number of localities, N, and as a list the N x N distances.
@@ -32,6 +33,21 @@ pub(crate) const SCHEMA: TableSchema = TableSchema {
 };
 
 /// A SLIT, read in place.
+///
+/// ```
+/// use memtopo::tables::output::{Seal, SliceOutput};
+/// use memtopo::tables::slit::{Slit, SlitWriter};
+/// use memtopo::units::Distance;
+///
+/// let mut buffer = [0; 48];
+/// let distance = |from, to| if from == to { Distance(10) } else { Distance(21) };
+/// let writer = SlitWriter::new(SliceOutput::new(&mut buffer), Default::default(), 2, distance);
+/// assert_eq!(writer.finish(Seal::Fill)?, 48);
+///
+/// let slit = Slit::parse(&buffer)?;
+/// assert_eq!(slit.matrix()?.distance(0, 1), Some(Distance(21)));
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Slit<'a> {
     table: Table<'a>,
@@ -48,15 +64,7 @@ impl<'a> Slit<'a> {
     /// When the bytes end before byte 44, or the signature is another.
     pub fn parse(input: &'a [u8]) -> Result<Self, TableError> {
         let table = Table::expect(input, Signature::SLIT, Self::FIXED)?;
-        let body = table.body();
-        let (prologue, _) = SlitPrologue::ref_from_prefix(body).map_err(|_| TableError {
-            table: Signature::SLIT,
-            offset: widen(SdtHeader::SIZE),
-            cause: Cause::Truncated,
-            expected: widen(size_of::<SlitPrologue>()),
-            found: widen(body.len()),
-        })?;
-        Ok(Self { table, prologue })
+        Ok(Self { table, prologue: table.prologue()? })
     }
 
     /// Header, bytes and faults of the table.
@@ -138,5 +146,52 @@ impl<'a> SlitMatrix<'a> {
     #[must_use]
     pub const fn rest(&self) -> &'a [u8] {
         self.rest
+    }
+}
+
+/// Writes a SLIT of revision 1.
+#[derive(Debug)]
+pub struct SlitWriter<O> {
+    table: TableWriter<O>,
+}
+
+impl<O: Output> SlitWriter<O> {
+    /// Writes a SLIT with `localities` rows and columns at the end of `output`.
+    ///
+    /// `distance` is called once for each pair of localities, from and to, row by row. It is not called when the
+    /// output has no room and only measures.
+    #[inline]
+    pub fn new(
+        output: O,
+        identity: Identity,
+        localities: u16,
+        distance: impl FnMut(usize, usize) -> Distance,
+    ) -> Self {
+        let prologue = SlitPrologue { locality_count: u64::from(localities).into() };
+        let header = SdtHeader::new(Signature::SLIT, 1, identity);
+        let mut writer = Self::with_header(output, &header, &prologue);
+        writer.table.matrix(usize::from(localities), usize::from(localities), distance);
+        writer
+    }
+
+    /// Starts a SLIT with every field of the fixed part as given, and without distances: they are to be appended
+    /// with [`push_raw`](Self::push_raw).
+    pub fn with_header(output: O, header: &SdtHeader, prologue: &SlitPrologue) -> Self {
+        let mut table = TableWriter::new(output, header);
+        table.raw(prologue.as_bytes());
+        Self { table }
+    }
+
+    /// Appends bytes verbatim: rows of the matrix, or what follows it.
+    pub fn push_raw(&mut self, bytes: &[u8]) {
+        self.table.raw(bytes);
+    }
+
+    /// Ends the table and returns its length in bytes.
+    ///
+    /// # Errors
+    /// See [`TableWriter::finish`].
+    pub fn finish(self, seal: Seal) -> Result<u64, WriteError> {
+        self.table.finish(seal)
     }
 }

@@ -1,1 +1,32 @@
-fn main() {}
+//! memtopo: memory topology from firmware tables.
+//!
+//! Thin: arguments, files, colour and exit codes. What is computed and how it looks is the library's business.
+
+mod args;
+mod cmd;
+mod input;
+mod spec;
+mod term;
+
+use args::{Cli, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Dump(args) => cmd::dump::run(&args, cli.color),
+        Command::Build(args) => cmd::build::run(&args),
+        Command::Plan(args) => cmd::plan::run(&args, cli.color),
+        Command::Example(args) => cmd::example::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads the output has seen enough.
+        Err(error) if term::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("memtopo: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}

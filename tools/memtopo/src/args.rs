@@ -1,0 +1,160 @@
+//! The command line: the only place that knows its grammar.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Memory topology from firmware tables: read, write, and compute what Linux makes of it.
+#[derive(Debug, Parser)]
+#[command(name = "memtopo", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// When to use colour; NO_COLOR, CLICOLOR and TERM=dumb are obeyed.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: When,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show tables field by field.
+    Dump(Dump),
+    /// Make tables from a dump or from a machine description.
+    Build(Build),
+    /// Compute what Linux makes of a machine: nodes, tiers, demotion targets.
+    Plan(Plan),
+    /// Print a bundled machine description to start from.
+    Example(Example),
+}
+
+/// Where tables come from.
+#[derive(Debug, Args)]
+pub(crate) struct Inputs {
+    /// Files, folders, or - for standard input: table binaries, acpidump text, an initrd with table upgrades, a
+    /// memory image, a copied /sys tree. Told apart by content.
+    #[arg(value_name = "INPUT")]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// Take the inputs as this form, which has no mark of its own.
+    #[arg(long = "as", value_name = "FORM")]
+    pub(crate) form: Option<Form>,
+    /// Bytes from one EFI descriptor to the next, with --as efi-map.
+    #[arg(long, value_name = "BYTES", default_value = "48")]
+    pub(crate) stride: usize,
+    /// Physical address of the first byte of a memory image.
+    #[arg(long, value_name = "ADDR", value_parser = number)]
+    pub(crate) image_base: Option<u64>,
+    /// Read the tables of the running machine.
+    #[arg(long, conflicts_with = "inputs")]
+    pub(crate) live: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// A CDAT, however odd its bytes are.
+    Cdat,
+    /// EFI memory descriptors; see --stride.
+    EfiMap,
+    /// E820 entries of 20 bytes.
+    E820,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+/// Show tables field by field.
+///
+/// Every byte of the input is accounted for; faults are marked where they are. Exit code 2 only when nothing
+/// could be decoded.
+#[derive(Debug, Args)]
+pub(crate) struct Dump {
+    #[command(flatten)]
+    pub(crate) inputs: Inputs,
+    /// What to print.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: DumpFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DumpFormat {
+    /// A line for each field: offset, bytes, name, value, unit.
+    Text,
+    /// Every field and every byte; `memtopo build` makes the same table from it.
+    Json,
+    /// Data-table source that iasl compiles.
+    Dsl,
+    /// Every byte with what it is.
+    Hex,
+}
+
+/// Make tables from a dump or from a machine description.
+#[derive(Debug, Args)]
+pub(crate) struct Build {
+    /// The JSON of `memtopo dump --format json`, or a machine description in TOML; - for standard input.
+    #[arg(value_name = "SPEC", default_value = "-")]
+    pub(crate) spec: PathBuf,
+    /// Folder for the binaries, one for each table; without it a single table goes to standard output.
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// Fill in table lengths and checksums even where the JSON has them.
+    #[arg(long)]
+    pub(crate) reseal: bool,
+}
+
+/// Compute what Linux makes of a machine.
+///
+/// Without an input, a bundled machine of two nodes is planned.
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) inputs: Inputs,
+    /// The physical memory map: a kernel log, a /sys/firmware/memmap tree, a UEFI shell listing, /proc/iomem.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) memory_map: Option<PathBuf>,
+    /// The kernel to model: 7.2, 6.12 or 6.1.
+    #[arg(long, value_name = "VERSION", default_value = "7.2")]
+    pub(crate) kernel: String,
+    /// The kernel command line.
+    #[arg(long, value_name = "STRING", default_value = "")]
+    pub(crate) cmdline: String,
+    /// Loaded drivers that matter, in order: dax_hmem, kmem, ...
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub(crate) drivers: Vec<String>,
+    /// A fact that no table holds, such as hypervisor=yes or boot_apic_id=4; repeatable.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) platform: Vec<String>,
+    /// An ACPI memory device present at boot: start=ADDR,size=BYTES,domain=N; repeatable.
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) memory_device: Vec<String>,
+    /// What to print.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: PlanFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanFormat {
+    /// For people.
+    Text,
+    /// For programs; the shape is documented and stable.
+    Json,
+}
+
+/// Print a bundled machine description to start from.
+#[derive(Debug, Args)]
+pub(crate) struct Example {
+    /// Which one; without it the names are listed.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+}
+
+/// A number in decimal or, with `0x`, in hexadecimal; underscores are allowed.
+pub(crate) fn number(text: &str) -> Result<u64, String> {
+    let plain = text.replace('_', "");
+    match plain.strip_prefix("0x").or_else(|| plain.strip_prefix("0X")) {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => plain.parse(),
+    }
+    .map_err(|error| format!("{text:?}: {error}"))
+}

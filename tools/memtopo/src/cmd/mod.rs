@@ -1,0 +1,6 @@
+//! One file for each command.
+
+pub(crate) mod build;
+pub(crate) mod dump;
+pub(crate) mod example;
+pub(crate) mod plan;

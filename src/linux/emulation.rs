@@ -159,7 +159,7 @@ impl Cutter<'_> {
             let bytes = share.max(STEP).checked_next_multiple_of(STEP)?;
             let size = Size { bytes, larger: 0, wrap: self.max_nodes, uniform: true };
             let after = self.fill(Vec::from([first.node]), &size, next)?;
-            if after < count {
+            if after.saturating_sub(next) < count {
                 return None;
             }
             next = after;

@@ -72,6 +72,8 @@ pub struct MemoryMap {
     pub ram: Vec<AddressRange>,
     /// First page number behind everything that counts as memory, ACPI ranges included (`max_pfn`).
     pub max_pfn: u64,
+    /// Ranges that EFI calls more reliable than the others, in input order.
+    pub mirrored: Vec<AddressRange>,
     /// `mem=`: memory that ends behind this cannot be added while booting.
     pub hot_add_limit: Option<PhysAddr>,
 }
@@ -130,7 +132,11 @@ impl MemoryMap {
             .max()
             .unwrap_or_default()
             .min(limit);
-        Ok(Self { user, ram: whole_pages(&ranges), table: ranges, max_pfn, hot_add_limit })
+        let mirrored = firmware.entries.iter().filter(|entry| {
+            matches!(entry.kind, MapKind::Efi(_, attributes) if attributes.contains(EfiAttributes::MORE_RELIABLE))
+        });
+        let mirrored = mirrored.map(|entry| entry.range).collect();
+        Ok(Self { user, ram: whole_pages(&ranges), table: ranges, max_pfn, mirrored, hot_add_limit })
     }
 
     /// Pages of RAM in the range, only whole ones.

@@ -192,8 +192,7 @@ impl Nodes {
             nodes.cpus = cpus::place(&order, &walks.apic_nodes, &with_ram, &nodes.online, kernel);
             nodes.list_cpus(emulated.as_ref(), notes);
         }
-        nodes.movable_start = movable::starts(&nodes, map, kernel, notes);
-        nodes.has_normal_memory = movable::normal_memory(&nodes);
+        movable::settle(&mut nodes, map, kernel, notes);
         nodes.explain(notes);
         Ok(nodes)
     }

@@ -46,6 +46,13 @@ impl Weights {
         self.shown.iter().map(|node| (node, self.get(node)))
     }
 
+    /// A node that got memory shows its weight, unless all possible nodes do.
+    pub(crate) fn show(&mut self, node: NodeId) {
+        if self.auto.is_some() {
+            self.shown.insert(node);
+        }
+    }
+
     /// Takes the figures that a node publishes for processors; the weights are to be found anew after that.
     pub(crate) fn publish(&mut self, node: NodeId, coordinates: &Coordinates) {
         let slower = coordinates.read_bandwidth.min(coordinates.write_bandwidth);

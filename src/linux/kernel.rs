@@ -1,6 +1,7 @@
 //! The kernel as a value: its version as a set of named switches, its configuration, its command line, and
 //! what it learns from the processor.
 
+use super::added::OnlinePolicy;
 use super::command_line::CommandLine;
 use crate::range::AddressRange;
 use crate::units::ApicId;
@@ -61,6 +62,11 @@ impl Version {
             windows_advise_block_size: since_7_2,
             cache_address_mode: since_7_2,
             reserved_ranges_first: since_6_12,
+            soft_reserved: match self {
+                Self::V6_1 => SoftReserved::NoKmem,
+                Self::V6_12 => SoftReserved::NothingElse,
+                Self::V7_2 => SoftReserved::AnyOverlap,
+            },
             memory_map_words: if since_7_2 { MapWords::Long } else { MapWords::Short },
         }
     }
@@ -91,6 +97,8 @@ pub struct Switches {
     /// Memory added later goes to the node of a reserved range that holds it before that of the memory of the
     /// boot (`mm/numa_memblks.c: phys_to_target_node`).
     pub reserved_ranges_first: bool,
+    /// Which ranges become DAX devices, and who takes them (`drivers/dax/hmem`).
+    pub soft_reserved: SoftReserved,
     /// The words of the memory map in the log.
     pub memory_map_words: MapWords,
 }
@@ -104,6 +112,17 @@ pub enum Interleave {
     ByHand,
     /// Weights from bandwidth, with a switch to turn that off.
     FromBandwidth,
+}
+
+/// How a kernel treats ranges that may be soft-reserved memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SoftReserved {
+    /// kmem does not take the devices by itself.
+    NoKmem,
+    /// A range becomes a device if nothing but soft-reserved memory is in it; kmem takes it.
+    NothingElse,
+    /// A range becomes a device if any soft-reserved memory is in it; kmem takes it.
+    AnyOverlap,
 }
 
 /// How the log words the types of memory.
@@ -130,6 +149,8 @@ pub struct Config {
     pub efi_soft_reserve: bool,
     /// `CONFIG_UNACCEPTED_MEMORY`: unaccepted memory of a confidential guest becomes RAM.
     pub unaccepted_memory: bool,
+    /// How added memory comes online when the command line does not say.
+    pub online_policy: OnlinePolicy,
     /// Address bits that page structures cover (`MAX_PHYSMEM_BITS`): 46, or 52 with five levels of page tables.
     pub physical_bits: u32,
 }
@@ -143,6 +164,7 @@ impl Default for Config {
             numa_emulation: true,
             efi_soft_reserve: true,
             unaccepted_memory: true,
+            online_policy: OnlinePolicy::Online,
             physical_bits: 52,
         }
     }
@@ -200,17 +222,26 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// A kernel of this version with the configuration of distributions and an empty command line.
+    /// A kernel of this version, configured as Debian does, with an empty command line.
     #[must_use]
     pub fn new(version: Version) -> Self {
+        let online_policy =
+            if version == Version::V6_1 { OnlinePolicy::Offline } else { OnlinePolicy::Online };
         Self {
             version,
             switches: version.switches(),
-            config: Config::default(),
+            config: Config { online_policy, ..Config::default() },
             command_line: CommandLine::default(),
             platform: Platform::default(),
             drivers: Vec::new(),
         }
+    }
+
+    /// How added memory comes online: `memhp_default_state=`, or what the configuration says.
+    #[must_use]
+    pub fn online_policy(&self) -> OnlinePolicy {
+        let named = self.command_line.value("memhp-default-state").and_then(OnlinePolicy::from_name);
+        named.unwrap_or(self.config.online_policy)
     }
 
     /// The same kernel with another command line.

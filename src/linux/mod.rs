@@ -5,6 +5,8 @@
 //! change, and of which a [`Plan`] is the printable view.
 
 pub mod access;
+pub mod added;
+pub mod blocks;
 pub mod command_line;
 pub mod cpus;
 pub mod distances;
@@ -21,6 +23,7 @@ pub mod plan;
 pub mod ranges;
 pub mod reason;
 pub mod rules;
+pub mod soft_reserved;
 pub mod srat;
 pub mod state;
 pub mod tiers;

@@ -2,7 +2,7 @@
 
 use super::access::{NodeAccess, SideCache};
 use super::kernel::{Interleave, Kernel, MapWords, Switches, Version};
-use super::memory_map::{MapRange, MemoryMap, PAGE};
+use super::memory_map::{MapRange, MemoryMap, PAGE, pages};
 use super::node_set::NodeSet;
 use super::nodes::Description;
 use super::reason::{Notes, Reason, Section, Subject, Unknown};
@@ -139,7 +139,7 @@ pub struct Plan {
 /// let ram = AddressRange::new(PhysAddr(0), PhysAddr(2 << 30));
 /// let entry = MapEntry { range: ram, kind: MapKind::E820(E820Type::RAM), place: 0 };
 /// let memory_map = FirmwareMap { form: MapForm::E820Entries, entries: vec![entry] };
-/// let plan = plan(Inputs { topology: &topology, memory_map: &memory_map, kernel: &Kernel::default() });
+/// let plan = plan(Inputs { topology: &topology, memory_map: &memory_map, memory_devices: &[], kernel: &Kernel::default() });
 ///
 /// let masks = plan.masks.unwrap();
 /// assert_eq!(masks.has_memory.to_string(), "0-1");
@@ -202,11 +202,11 @@ impl State<'_> {
         let nodes = &self.nodes;
         let told = |section| !self.notes.lacks(section);
         let mut memory: BTreeMap<NodeId, u64> = BTreeMap::new();
-        for piece in &nodes.pieces {
-            if let Some(node) = piece.node {
-                let bytes = memory.entry(node).or_default();
-                *bytes = bytes.saturating_add(piece.pages().saturating_mul(PAGE));
-            }
+        let boot = nodes.pieces.iter().filter_map(|piece| Some((piece.node?, piece.pages())));
+        let added = self.added.iter().filter(|added| added.online);
+        for (node, count) in boot.chain(added.map(|added| (added.node, pages(&added.range)))) {
+            let bytes = memory.entry(node).or_default();
+            *bytes = bytes.saturating_add(count.saturating_mul(PAGE));
         }
         let online: Vec<NodeId> = nodes.online.iter().collect();
         let node_plan = |node: NodeId| NodePlan {
@@ -235,7 +235,7 @@ impl State<'_> {
                 .tiers
                 .distance
                 .get(&node)
-                .filter(|_| told(Section::Tiers))
+                .filter(|_| told(Section::Tiers) && nodes.has_memory.contains(node))
                 .map(|distance| distance.tier()),
         };
         let weights = self.kernel.switches.interleave != Interleave::None && told(Section::Interleave);

@@ -109,6 +109,8 @@ rules! {
     ACCESS_PORT = "access-port", "drivers/acpi/numa/hmat.c: hmat_register_target",
         "a domain that is also a generic port shows no access classes";
 
+    DEVICE_REFUSED = "device-refused", "drivers/acpi/acpi_memhotplug.c, mm/memory_hotplug.c: add_memory_resource",
+        "the kernel refuses a memory device: not aligned to blocks, on occupied addresses, beyond mem=, or on a node that may not exist";
     TIER_DEFAULT = "tier-default", "mm/memory-tiers.c: set_node_memory_tier",
         "without figures memory has the abstract distance of DRAM, 576";
     TIER_DISTANCE = "tier-distance", "mm/memory-tiers.c: mt_perf_to_adistance",

@@ -1,19 +1,23 @@
 //! The state of a booted machine, which events change step by step.
 
-use super::access::{Access, Class};
+use super::access::{Access, Class, Crash, NodeAccess};
+use super::added::{self, AddedMemory, MemoryDevice, Zone};
 use super::fallback::{Loads, Ranking};
 use super::interleave::Weights;
 use super::kernel::Kernel;
 use super::memory_map::{MapFailure, MemoryMap};
 use super::node_set::NodeSet;
 use super::nodes::{Description, Nodes, Stop};
-use super::reason::{Notes, Reason, Section, Subject};
+use super::reason::{Fact, Notes, Reason, Section, Subject};
 use super::rules;
+use super::soft_reserved::DaxDevice;
 use super::srat::AcceptedMemory;
 use super::tiers::Tiers;
 use crate::bundle::memory_map::FirmwareMap;
 use crate::topology::Topology;
 use crate::units::NodeId;
+use alloc::collections::BTreeSet;
+use alloc::format;
 use alloc::vec::Vec;
 
 /// What decides how a machine boots.
@@ -23,6 +27,8 @@ pub struct Inputs<'a> {
     pub topology: &'a Topology<'a>,
     /// The memory map that firmware hands over.
     pub memory_map: &'a FirmwareMap,
+    /// ACPI memory devices that are there at boot, in the order of the namespace.
+    pub memory_devices: &'a [MemoryDevice],
     /// The kernel, its command line and what it learns from the processor.
     pub kernel: &'a Kernel,
 }
@@ -48,6 +54,14 @@ pub struct State<'a> {
     pub tiers: Tiers,
     /// Interleave weights.
     pub weights: Weights,
+    /// Memory that was added after the nodes were set up.
+    pub added: Vec<AddedMemory>,
+    /// Zones with pages.
+    pub(crate) zones: BTreeSet<(NodeId, Zone)>,
+    /// Devices over soft-reserved memory.
+    pub dax: Vec<DaxDevice>,
+    /// The kmem driver is loaded.
+    pub(crate) kmem: bool,
     /// Reasons, and what the inputs do not tell.
     pub notes: Notes,
 }
@@ -73,7 +87,7 @@ impl<'a> State<'a> {
     /// # Errors
     /// When the kernel would not come up, or the inputs do not tell which nodes there are.
     pub fn boot(inputs: Inputs<'a>) -> Result<Self, Failure> {
-        let Inputs { topology, memory_map: firmware, kernel } = inputs;
+        let Inputs { topology, memory_map: firmware, kernel, .. } = inputs;
         let mut notes = Notes::default();
         let memory_map = match MemoryMap::new(firmware, kernel) {
             Ok(map) => map,
@@ -96,39 +110,94 @@ impl<'a> State<'a> {
             Ranking { distances: &nodes.distances, has_memory: &nodes.has_memory, has_cpu: &nobody };
         let (fallback, loads) = ranking.build(&nodes.possible, kernel.config.max_nodes);
 
-        let mut access = match Access::boot(topology, &nodes, kernel, &mut notes) {
-            Ok(access) => access,
-            Err(crash) => {
-                let description = Some(nodes.description);
-                return Err(Failure {
-                    panic: Some(crash.0),
-                    memory_map: Some(memory_map),
-                    accepted: nodes.accepted,
-                    description,
-                    notes,
-                });
-            }
+        let weights = Weights::new(kernel.switches.interleave, &nodes.has_memory, &nodes.possible);
+        let zones = added::zones_of_boot(&nodes);
+        let mut state = Self {
+            topology,
+            kernel,
+            memory_map,
+            nodes,
+            access: Access::default(),
+            fallback,
+            loads,
+            tiers: Tiers::default(),
+            weights,
+            added: Vec::new(),
+            zones,
+            dax: Vec::new(),
+            kmem: false,
+            notes,
         };
-        let mut weights = Weights::new(kernel.switches.interleave, &nodes.has_memory, &nodes.possible);
-        let [_, of_processors] = &access.classes;
-        let published = of_processors.iter().filter_map(|(node, class)| Some((*node, class.coordinates?)));
-        let mut any = false;
-        for (node, coordinates) in published {
-            weights.publish(node, &coordinates);
-            any = true;
+        if let Err(crash) = state.initcalls(inputs.memory_devices) {
+            return Err(state.crashed(crash));
         }
-        if any {
-            weights.reduce(&nodes.has_memory, &mut notes);
+        for driver in &kernel.drivers {
+            state.load(driver);
         }
-        let hmat = topology.performance.as_ref();
-        let mut tiers = Tiers::boot(&nodes, &mut access, hmat, kernel, &mut notes);
-        tiers.find_demotion(&nodes, &loads, &mut notes);
-        Ok(Self { topology, kernel, memory_map, nodes, access, fallback, loads, tiers, weights, notes })
+        Ok(state)
+    }
+
+    /// What subsystems do once processors are up, in their order.
+    fn initcalls(&mut self, memory_devices: &[MemoryDevice]) -> Result<(), Crash> {
+        let dram = Self::dram_nodes(&self.nodes);
+        for device in memory_devices {
+            let before = self.nodes.has_memory.clone();
+            if let Err(refusal) = self.add_device(device) {
+                let fact = Fact::known("start", device.range.start.0);
+                let detail = format!("{refusal:?}");
+                let reason = Reason::new(rules::DEVICE_REFUSED).with([fact]).because(detail);
+                self.notes.reason(Subject::MemoryMap, reason);
+            }
+            for node in self.nodes.has_memory.difference(&before).iter() {
+                self.notes.reason(Subject::Tier(node), Reason::new(rules::TIER_EARLY));
+            }
+        }
+
+        self.access = Access::boot(self.topology, &self.nodes, self.kernel, &mut self.notes)?;
+        let [_, of_processors] = &self.access.classes;
+        let published: Vec<NodeId> =
+            of_processors.iter().filter(|(_, class)| class.coordinates.is_some()).map(|(node, _)| *node).collect();
+        for node in &published {
+            self.publish(*node);
+        }
+        if !published.is_empty() {
+            self.weights.reduce(&self.nodes.has_memory, &mut self.notes);
+        }
+        self.tiers.find_reference(&dram, &self.nodes, &self.access, self.kernel, &mut self.notes);
+
+        let hmat = self.topology.performance.as_ref();
+        for node in self.nodes.has_memory.iter() {
+            if !self.tiers.distance.contains_key(&node) {
+                self.tiers.set(node, &self.nodes, &mut self.access, hmat, &mut self.notes);
+            }
+        }
+        self.find_demotion();
+        Ok(())
+    }
+
+    /// Loads a driver, by module name. Drivers that change nothing here are accepted.
+    pub(crate) fn load(&mut self, driver: &str) {
+        // `-` and `_` are the same in module names.
+        match driver.replace('-', "_").as_str() {
+            "dax_hmem" => self.load_dax_hmem(),
+            "kmem" => self.load_kmem(),
+            _ => {}
+        }
+    }
+
+    fn crashed(self, crash: Crash) -> Failure {
+        Failure {
+            panic: Some(crash.0),
+            memory_map: Some(self.memory_map),
+            accepted: self.nodes.accepted,
+            description: Some(self.nodes.description),
+            notes: self.notes,
+        }
     }
 
     /// The figures that a node shows for processors.
     #[must_use]
-    pub fn class(&self, node: NodeId, class: Class) -> Option<&super::access::NodeAccess> {
+    pub fn class(&self, node: NodeId, class: Class) -> Option<&NodeAccess> {
         let [local, cpu] = &self.access.classes;
         let shown = if class == Class::Cpu { cpu } else { local };
         shown.get(&node)

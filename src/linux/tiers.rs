@@ -94,28 +94,20 @@ pub fn abstract_distance(memory: &Coordinates, reference: &Coordinates) -> Optio
 }
 
 impl Tiers {
-    /// The tiers at the end of the boot, when no driver has typed any node.
-    pub(crate) fn boot(
-        nodes: &Nodes,
-        access: &mut Access,
-        hmat: Option<&Performance<'_>>,
-        kernel: &Kernel,
-        notes: &mut Notes,
-    ) -> Self {
-        let mut tiers = Self::default();
-        if access.status == Status::Used && kernel.switches.tiers_from_performance {
-            tiers.find_reference(nodes, access, notes);
-        }
-        for node in nodes.has_memory.iter() {
-            tiers.set(node, nodes, access, hmat, notes);
-        }
-        tiers
-    }
-
     /// Takes the figures of the first node with processors and memory as reference, if the others are near
     /// enough (`hmat_set_default_dram_perf`).
-    fn find_reference(&mut self, nodes: &Nodes, access: &Access, notes: &mut Notes) {
-        for node in nodes.has_memory.intersection(&nodes.has_cpu).iter() {
+    pub(crate) fn find_reference(
+        &mut self,
+        dram: &NodeSet,
+        nodes: &Nodes,
+        access: &Access,
+        kernel: &Kernel,
+        notes: &mut Notes,
+    ) {
+        if access.status != Status::Used || !kernel.switches.tiers_from_performance {
+            return;
+        }
+        for node in dram.iter() {
             let Some(target) = nodes.domains.domain(node).and_then(|domain| access.target(domain)) else { continue };
             let own = *target.coordinates.get(Class::Cpu);
             let facts = [

@@ -14,12 +14,13 @@
 )]
 
 use memtopo::bundle::memory_map;
+use memtopo::linux::added::MemoryDevice;
 use memtopo::linux::kernel::CpuVendor;
 use memtopo::linux::{Inputs, Kernel, Version, plan};
 use memtopo::range::AddressRange;
 use memtopo::render::plan_json::plan_json;
 use memtopo::topology::{TableBytes, Topology};
-use memtopo::units::{ApicId, PhysAddr};
+use memtopo::units::{ApicId, ByteCount, PhysAddr, ProximityDomain};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -126,6 +127,21 @@ impl Case {
         kernel
     }
 
+    /// DIMMs that were there at start; the capture tells them, because no table does.
+    fn memory_devices(&self) -> Vec<MemoryDevice> {
+        let observed: Value =
+            serde_json::from_slice(&fs::read(self.folder.join("observed.json")).unwrap()).unwrap();
+        let device = |device: &Value| MemoryDevice {
+            range: AddressRange::from_base_size(
+                PhysAddr(number(&device["start"]).unwrap()),
+                ByteCount(number(&device["size"]).unwrap()),
+            )
+            .unwrap(),
+            domain: number(&device["domain"]).map(|domain| ProximityDomain(domain as u32)),
+        };
+        observed["memory_devices"].as_array().into_iter().flatten().map(device).collect()
+    }
+
     fn plan(&self, version: Version) -> Value {
         let image = self.image();
         let files = self.table_files();
@@ -136,8 +152,9 @@ impl Case {
         let topology = Topology::read(tables);
         let maps = memory_map::read_text(self.log().as_bytes());
         let kernel = self.kernel(version);
-        let inputs =
-            Inputs { topology: &topology, memory_map: maps.firmware().expect("a memory map"), kernel: &kernel };
+        let memory_map = maps.firmware().expect("a memory map");
+        let memory_devices = &self.memory_devices();
+        let inputs = Inputs { topology: &topology, memory_map, memory_devices, kernel: &kernel };
         let mut text = String::new();
         plan_json(&mut text, &plan(inputs)).unwrap();
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}\n{text}", self.name))

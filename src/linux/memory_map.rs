@@ -195,7 +195,7 @@ pub fn type_name(kind: E820Type, words: MapWords) -> Option<&'static str> {
         E820Type::UNUSABLE => ("unusable", "unusable"),
         E820Type::PMEM => ("persistent (type 7)", "persistent RAM (type 7)"),
         E820Type::PRAM => ("persistent (type 12)", "persistent RAM (type 12)"),
-        E820Type::SOFT_RESERVED => ("soft reserved", "Soft Reserved"),
+        E820Type::SOFT_RESERVED => ("soft reserved", "soft reserved"),
         _ => return None,
     };
     Some(if words == MapWords::Long { long } else { short })

@@ -98,7 +98,7 @@ pub struct Plan {
     pub demotion: Option<BTreeMap<NodeId, Demotion>>,
     /// Whether this kernel's log tells demotion targets.
     pub demotion_logged: bool,
-    /// The interleave weights; `None` where the inputs do not tell or the version has none.
+    /// The interleave weights; `None` where the inputs do not tell. A version that has none shows none.
     pub weights: Option<WeightPlan>,
     /// Whether memory-side caches show their address mode.
     pub cache_address_mode: bool,
@@ -238,7 +238,9 @@ impl State<'_> {
                 .filter(|_| told(Section::Tiers) && nodes.has_memory.contains(node))
                 .map(|distance| distance.tier()),
         };
-        let weights = self.kernel.switches.interleave != Interleave::None && told(Section::Interleave);
+        // By hand or not at all: nothing that is missing can change the weights.
+        let computed = self.kernel.switches.interleave == Interleave::FromBandwidth;
+        let weights = !computed || told(Section::Interleave);
         let plan = Plan::empty(self.kernel, Some(self.memory_map.clone()), self.notes.clone());
         Plan {
             description: Some(nodes.description),

@@ -7,6 +7,7 @@ use crate::linux::node_set::NodeSet;
 use crate::linux::nodes::Description;
 use crate::linux::plan::{Masks, NodePlan, Outcome, Plan};
 use crate::linux::reason::{Reason, Subject};
+use alloc::collections::BTreeMap;
 use core::fmt::{self, Write};
 
 /// The format's name and version.
@@ -50,7 +51,7 @@ pub fn members<W: Write>(json: &mut JsonWriter<W>, plan: &Plan) -> fmt::Result {
         }
         json.end_object()?;
     }
-    if let Some(tiers) = plan.tiers.as_ref().filter(|_| plan.masks.is_some()) {
+    if let Some(tiers) = &plan.tiers {
         json.key("memory_tiers")?;
         json.begin_object()?;
         for (tier, nodes) in tiers {
@@ -190,7 +191,10 @@ fn side_cache<W: Write>(json: &mut JsonWriter<W>, cache: &SideCache, address_mod
 }
 
 fn demotion<W: Write>(json: &mut JsonWriter<W>, plan: &Plan) -> fmt::Result {
-    let Some(demotion) = plan.demotion.as_ref().filter(|_| plan.masks.is_some()) else { return Ok(()) };
+    let dead = matches!(plan.outcome, Outcome::Panic(_));
+    let nothing = BTreeMap::new();
+    // A kernel that dies has announced nothing.
+    let Some(demotion) = plan.demotion.as_ref().or(dead.then_some(&nothing)) else { return Ok(()) };
     json.key("demotion_targets")?;
     json.begin_object()?;
     for (node, demotion) in demotion.iter().filter(|_| plan.demotion_logged) {
@@ -210,7 +214,7 @@ fn demotion<W: Write>(json: &mut JsonWriter<W>, plan: &Plan) -> fmt::Result {
 }
 
 fn weights<W: Write>(json: &mut JsonWriter<W>, plan: &Plan) -> fmt::Result {
-    let Some(weights) = plan.weights.as_ref().filter(|_| plan.masks.is_some()) else { return Ok(()) };
+    let Some(weights) = plan.weights.as_ref() else { return Ok(()) };
     json.key("weighted_interleave")?;
     json.begin_object()?;
     if let Some(auto) = weights.auto {

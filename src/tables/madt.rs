@@ -445,7 +445,7 @@ impl<'a> Entry<'a> {
     /// Gives a walked structure its type.
     ///
     /// # Errors
-    /// [`Cause::StructureLengthShort`](crate::error::Cause::StructureLengthShort).
+    /// [`Cause::StructureLengthShort`].
     #[inline]
     pub fn decode(raw: &RawEntry<'a>) -> Result<Self, TableError> {
         const T: Signature = Signature::MADT;
@@ -504,8 +504,7 @@ impl<'a> Madt<'a> {
     /// When the bytes end before byte 44, or the signature is another.
     pub fn parse(input: &'a [u8]) -> Result<Self, TableError> {
         let table = Table::expect(input, Signature::MADT, Self::FIXED)?;
-        let fixed = table.bytes().get(SdtHeader::SIZE..).unwrap_or_default();
-        let (prologue, _) = MadtPrologue::ref_from_prefix(fixed).map_err(|_| TableError {
+        let (prologue, _) = MadtPrologue::ref_from_prefix(table.body()).map_err(|_| TableError {
             table: Signature::MADT,
             offset: 4,
             cause: Cause::TableLengthShort,

@@ -20,7 +20,8 @@ pub trait Output {
     /// Appends `bytes`.
     #[inline]
     fn put(&mut self, bytes: &[u8]) {
-        if let Some(room) = self.claim(bytes.len()) {
+        // The second look at the length is what lets the compiler see that the copy cannot panic.
+        if let Some(room) = self.claim(bytes.len()).and_then(|room| room.get_mut(..bytes.len())) {
             room.copy_from_slice(bytes);
         }
     }
@@ -56,15 +57,22 @@ impl Output for SliceOutput<'_> {
     }
 }
 
+/// Bytes from which on a vector grows by a 32nd only.
+#[cfg(feature = "alloc")]
+const LARGE: usize = 1 << 20;
+
+/// Grows as needed: to twice its size while that is little, and beyond by what is written and at most 4 percent
+/// more. A caller who knows the length does best to reserve it, and can learn it from a [`SliceOutput`] of an
+/// empty slice.
 #[cfg(feature = "alloc")]
 impl Output for alloc::vec::Vec<u8> {
     #[inline]
     fn claim(&mut self, length: usize) -> Option<&mut [u8]> {
         let start = self.len();
-        // A block that outweighs all before it, a matrix, must not make the vector double: the room that it
-        // leaves would weigh as much again. Growth stays geometric, because each such block doubles the length.
-        if length > start {
-            self.reserve_exact(length);
+        if self.capacity().saturating_sub(start) < length {
+            // Doubling would make a vector with a matrix of many megabytes twice as large for one more structure.
+            let spare = if start < LARGE { start } else { start >> 5 };
+            self.reserve_exact(length.max(spare));
         }
         self.resize(start.saturating_add(length), 0);
         self.get_mut(start..)

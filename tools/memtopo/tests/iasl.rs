@@ -21,7 +21,8 @@ fn iasl() -> Option<String> {
         return None;
     };
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let version = text.split_whitespace().filter_map(|word| word.parse::<u32>().ok()).find(|n| *n > 20_000_000);
+    let version =
+        text.split_whitespace().filter_map(|word| word.parse::<u32>().ok()).find(|n| *n > 20_000_000);
     if version.is_some_and(|version| version >= OLDEST) {
         eprintln!("iasl {}", version.unwrap_or_default());
         return Some(program);
@@ -37,7 +38,13 @@ fn compile(iasl: &str, folder: &Path, source: &[u8]) -> Option<(Vec<u8>, String)
     std::fs::write(&dsl, source).expect("a scratch file");
     let log = std::fs::File::create(folder.join("log")).expect("a scratch file");
     let errors = log.try_clone().expect("a second handle");
-    let mut child = Command::new(iasl).arg(&dsl).stdout(log).stderr(errors).stdin(Stdio::null()).spawn().expect("iasl starts");
+    let mut child = Command::new(iasl)
+        .arg(&dsl)
+        .stdout(log)
+        .stderr(errors)
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("iasl starts");
     let start = Instant::now();
     loop {
         if child.try_wait().expect("a child").is_some() {
@@ -77,7 +84,8 @@ fn iasl_compiles_our_source_to_the_same_bytes() {
     for file in all_binaries() {
         let bytes = std::fs::read(&file).expect("a readable file");
         let name = file.file_name().expect("a name").to_string_lossy().to_uppercase();
-        let signature = if name.contains("CDAT") { "CDAT".into() } else { String::from_utf8_lossy(&bytes[..4]) };
+        let signature =
+            if name.contains("CDAT") { "CDAT".into() } else { String::from_utf8_lossy(&bytes[..4]) };
         let known = ["SRAT", "SLIT", "HMAT", "CEDT", "CDAT", "APIC", "MSCT"].contains(&&*signature);
         if !known || !seen.insert(bytes.clone()) {
             continue;

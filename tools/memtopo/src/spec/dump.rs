@@ -267,3 +267,85 @@ fn reject_unknown<'a>(object: &Object, known: impl Iterator<Item = &'a str> + Cl
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cmd::example;
+    use memtopo::render::json::JsonWriter;
+    use memtopo::render::style::Colour;
+    use memtopo::render::{dsl, dump_json, dump_text};
+    use memtopo::tables::anatomy::{Format, anatomy};
+
+    /// Dumps `bytes` in every form and gives what comes back from the JSON.
+    fn back(format: Format, bytes: &[u8]) -> Vec<u8> {
+        let apart = || anatomy(format, bytes).unwrap();
+        let mut text = String::new();
+        for form in [dump_text::Form::Fields, dump_text::Form::Hex] {
+            dump_text::table(&mut text, form, Colour::On, "test", bytes, apart()).unwrap();
+        }
+        dsl::table(&mut text, apart(), |_| ()).unwrap();
+        let mut json = JsonWriter::new(String::new());
+        dump_json::table(&mut json, format, apart(), |_| Ok(())).unwrap();
+        let value = serde_json::from_str(&json.into_inner()).unwrap();
+        table(&value, false).unwrap().bytes
+    }
+
+    /// A small generator (xorshift), so that a failure can be repeated.
+    fn next(state: &mut u64) -> usize {
+        *state ^= *state << 13;
+        *state ^= *state >> 7;
+        *state ^= *state << 17;
+        usize::try_from(*state >> 33).unwrap()
+    }
+
+    #[test]
+    fn damaged_tables_come_back_as_they_were() {
+        let mut state = 0x5eed_u64;
+        for (_, toml) in example::EXAMPLES {
+            for built in super::super::build(toml, false).unwrap() {
+                let format = if built.name.starts_with("CDAT") { Format::Cdat } else { Format::Sdt };
+                let least = if format == Format::Cdat { 16 } else { 36 };
+                for _ in 0..400 {
+                    let mut bytes = built.bytes.clone();
+                    for _ in 0..=next(&mut state) % 3 {
+                        let at = next(&mut state) % bytes.len();
+                        bytes[at] =
+                            [0, 1, 0x7f, 0xff, next(&mut state).to_le_bytes()[0]][next(&mut state) % 5];
+                    }
+                    match next(&mut state) % 4 {
+                        0 => bytes.truncate(least + next(&mut state) % (bytes.len() - least + 1)),
+                        1 => bytes.extend([0xaa; 5]),
+                        _ => {}
+                    }
+                    assert_eq!(back(format, &bytes), bytes, "{} {bytes:02x?}", built.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_misspelt_field_is_named_with_its_place() {
+        let dump = serde_json::json!({"schema": "memtopo.dump/1", "tables": [{
+            "signature": "SRAT", "format": "sdt", "header": {"signature": "SRAT", "revison": 3},
+        }]});
+        let error = format!("{:#}", build(&dump, false).unwrap_err());
+        assert_eq!(error, "tables[0]: header: revison: no such field");
+    }
+
+    #[test]
+    fn what_is_left_out_is_filled_in() {
+        let dump = serde_json::json!({"schema": "memtopo.dump/1", "tables": [{
+            "signature": "SRAT", "format": "sdt",
+            "header": {"signature": "SRAT", "revision": 3, "oem_id": "MTOPO "},
+            "fields": {"table_revision": 1},
+            "structures": [{"kind": "its_affinity", "proximity_domain": 2, "its_id": "0x5"}],
+        }]});
+        let bytes = build(&dump, false).unwrap().remove(0).bytes;
+        // 36 of header, 12 of fixed part, 12 of ITS affinity.
+        assert_eq!(bytes.len(), 60);
+        assert_eq!(bytes[4..8], 60_u32.to_le_bytes());
+        assert_eq!(bytes[48..], [4, 12, 2, 0, 0, 0, 0, 0, 5, 0, 0, 0]);
+        assert_eq!(bytes.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte)), 0);
+    }
+}

@@ -42,7 +42,8 @@ pub fn all_binaries() -> Vec<PathBuf> {
     let mut folders = Vec::new();
     folders.extend(shared("corpus/REAL/tables"));
     for case in shared("oracle/cases").iter().flat_map(|cases| listing(cases)) {
-        folders.extend(["tables", "input"].map(|part| case.join(part)).into_iter().filter(|path| path.is_dir()));
+        folders
+            .extend(["tables", "input"].map(|part| case.join(part)).into_iter().filter(|path| path.is_dir()));
     }
     let mut files: Vec<_> = folders.iter().flat_map(|folder| listing(folder)).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "bin"));

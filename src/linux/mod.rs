@@ -6,12 +6,15 @@
 
 pub mod access;
 pub mod added;
+pub mod block_map;
 pub mod blocks;
+pub mod changes;
 pub mod command_line;
 pub mod cpus;
 pub mod distances;
 pub mod domains;
 mod emulation;
+pub mod events;
 pub mod fallback;
 pub mod interleave;
 pub mod kernel;
@@ -19,15 +22,19 @@ pub mod memory_map;
 mod movable;
 pub mod node_set;
 pub mod nodes;
+pub mod online;
 pub mod plan;
 pub mod ranges;
 pub mod reason;
 pub mod rules;
+pub mod settings;
 pub mod soft_reserved;
 pub mod srat;
 pub mod state;
 pub mod tiers;
+pub mod zones;
 
+pub use events::Event;
 pub use kernel::{Kernel, Version};
 pub use plan::{Outcome, Plan, plan};
 pub use state::{Inputs, State};

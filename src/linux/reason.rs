@@ -186,6 +186,10 @@ pub enum Section {
     Demotion,
     /// Interleave weights.
     Interleave,
+    /// Zones, and with them those of memory blocks.
+    Zones,
+    /// What an event does.
+    Events,
 }
 
 impl Section {
@@ -205,6 +209,8 @@ impl Section {
             Self::Tiers => "memory_tiers",
             Self::Demotion => "demotion_targets",
             Self::Interleave => "weighted_interleave",
+            Self::Zones => "zones, memory.blocks.valid_zones",
+            Self::Events => "steps",
         }
     }
 }
@@ -231,6 +237,17 @@ impl Notes {
     /// Writes down a reason.
     pub fn reason(&mut self, subject: Subject, reason: Reason) {
         self.reasons.push((subject, reason));
+    }
+
+    /// Takes back the reasons of a fact.
+    pub fn forget(&mut self, subject: Subject) {
+        self.reasons.retain(|(known, _)| *known != subject);
+    }
+
+    /// Writes down the reason of a fact that had another.
+    pub fn replace(&mut self, subject: Subject, reason: Reason) {
+        self.forget(subject);
+        self.reason(subject, reason);
     }
 
     /// Writes down what is missing.

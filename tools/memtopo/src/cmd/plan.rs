@@ -2,23 +2,26 @@
 
 use super::example;
 use crate::args::{Plan, PlanFormat, When, number};
-use crate::input::Loaded;
+use crate::events::EventFile;
+use crate::input::{Loaded, read_file};
 use crate::term;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
 use memtopo::bundle::TableSet;
 use memtopo::bundle::memory_map::{FirmwareMap, MapEntry, MapForm, MapKind};
 use memtopo::linux::added::MemoryDevice;
 use memtopo::linux::kernel::CpuVendor;
-use memtopo::linux::{Inputs, Kernel, Version, plan};
+use memtopo::linux::{Inputs, Kernel, State, Version, plan};
 use memtopo::range::AddressRange;
 use memtopo::render::plan_json;
 use memtopo::tables::e820::E820Type;
 use memtopo::tables::srat::{Entry, MemoryFlags, Srat};
 use memtopo::topology::Topology;
 use memtopo::units::{ApicId, ByteCount, PhysAddr, ProximityDomain, Signature};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 /// Runs the command.
-pub(crate) fn run(args: &Plan, color: When) -> Result<()> {
+pub(crate) fn run(args: &Plan, color: When) -> Result<ExitCode> {
     let no_input = args.inputs.inputs.is_empty() && !args.inputs.live;
     let loaded = if no_input {
         let (name, toml) = example::DEFAULT;
@@ -47,11 +50,44 @@ pub(crate) fn run(args: &Plan, color: When) -> Result<()> {
     assume_one_cache(&mut kernel, &topology);
     let devices = args.memory_device.iter().map(|text| memory_device(text)).collect::<Result<Vec<_>>>()?;
     let inputs = Inputs { topology: &topology, memory_map: &map, memory_devices: &devices, kernel: &kernel };
-    let plan = plan(inputs);
+    let events = args.events.as_deref().map(read_events).transpose()?;
     let _ = color;
+    let Some(events) = events else {
+        let plan = plan(inputs);
+        match args.format {
+            PlanFormat::Text | PlanFormat::Json => term::print(|out| plan_json::plan_json(out, &plan))?,
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
+    let place = || args.events.as_deref().unwrap_or(Path::new("-")).display().to_string();
+    let events = events.events().map_err(Error::msg).with_context(place)?;
+    let (plan, steps) = match State::boot(inputs) {
+        Ok(state) => (state.plan(), state.steps(&events)),
+        Err(_) => {
+            eprintln!("memtopo: note: the kernel does not come up, so no event takes place");
+            (plan(inputs), Vec::new())
+        }
+    };
     match args.format {
-        PlanFormat::Text | PlanFormat::Json => term::print(|out| plan_json::plan_json(out, &plan)),
+        PlanFormat::Text | PlanFormat::Json => {
+            term::print(|out| plan_json::plan_and_steps_json(out, &plan, &steps))?;
+        }
     }
+    let refused = steps.len() < events.len() || steps.iter().any(|step| step.refused.is_some());
+    Ok(if args.strict && refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The events of a file. Tables that they name are looked for beside it, then in the working folder.
+fn read_events(path: &Path) -> Result<EventFile> {
+    let file = read_file(path)?;
+    let text = std::str::from_utf8(&file.bytes).with_context(|| file.name.clone())?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let table = |name: &str| {
+        let beside = folder.join(name);
+        let found = if beside.exists() { beside } else { PathBuf::from(name) };
+        read_file(&found).map(|file| file.bytes).map_err(|error| format!("{error:#}"))
+    };
+    EventFile::parse(text, table).map_err(Error::msg).with_context(|| file.name.clone())
 }
 
 /// The map that a machine would have whose RAM is exactly what its SRAT names.
@@ -124,9 +160,11 @@ fn platform(kernel: &mut Kernel, fact: &str) -> Result<()> {
             let (start, end) = value.split_once('-').context("expected START-END, without END itself")?;
             platform.reserved.push(AddressRange::new(PhysAddr(parse(start)?), PhysAddr(parse(end)?)));
         }
+        "rereads_hmat" => kernel.switches.rereads_hmat = yes()?,
         "max_nodes" => kernel.config.max_nodes = id(value)?,
         _ => bail!(
-            "expected hypervisor, x2apic, boot_apic_id, cpu_vendor, cache_id, reserved or max_nodes, found {key:?}"
+            "expected hypervisor, x2apic, boot_apic_id, cpu_vendor, cache_id, reserved, rereads_hmat or \
+             max_nodes, found {key:?}"
         ),
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! Memory tiers and demotion (`mm/memory-tiers.c`).
 
-use super::access::{Access, Class, Coordinates, Status};
+use super::access::{Access, Status};
+use super::coordinates::{Class, Coordinates};
 use super::fallback::{Loads, Ranking};
 use super::kernel::Kernel;
 use super::node_set::NodeSet;

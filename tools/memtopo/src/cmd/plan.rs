@@ -13,6 +13,7 @@ use memtopo::linux::table_upgrade::{self, Fate};
 use memtopo::linux::{Inputs, Kernel, Version, plan};
 use memtopo::range::AddressRange;
 use memtopo::render::plan_json;
+use memtopo::render::plan_text::{self, Reasons};
 use memtopo::tables::anatomy::Format;
 use memtopo::tables::e820::E820Type;
 use memtopo::tables::srat::{Entry, MemoryFlags, Srat};
@@ -49,9 +50,12 @@ pub(crate) fn run(args: &Plan, color: When) -> Result<()> {
     let devices = args.memory_device.iter().map(|text| memory_device(text)).collect::<Result<Vec<_>>>()?;
     let inputs = Inputs { topology: &topology, memory_map: &map, memory_devices: &devices, kernel: &kernel };
     let plan = plan(inputs);
-    let _ = color;
     match args.format {
-        PlanFormat::Text | PlanFormat::Json => term::print(|out| plan_json::plan_json(out, &plan)),
+        PlanFormat::Text => {
+            let colour = term::colour(color);
+            term::print(|out| plan_text::plan_text(out, &plan, colour, Reasons::Brief))
+        }
+        PlanFormat::Json => term::print(|out| plan_json::plan_json(out, &plan)),
     }
 }
 

@@ -7,7 +7,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use memtopo::error::{TableError, WriteError};
 use memtopo::tables::header::Identity;
 use memtopo::tables::output::{Seal, SliceOutput};
-use memtopo::tables::{cdat, cedt, hmat, slit, srat};
+use memtopo::tables::{cdat, cedt, efi, hmat, slit, srat};
 use memtopo::units::{EntryBaseUnit, ProximityDomain};
 use memtopo_benches::{inputs, plain};
 use std::hint::black_box;
@@ -125,6 +125,22 @@ fn read_cdat(bytes: &[u8]) -> Result<(u64, u64), TableError> {
 }
 
 #[inline(never)]
+fn read_efi_map(bytes: &[u8], stride: usize) -> Result<(u64, u64), TableError> {
+    let (mut general, mut specific) = (0_u64, 0_u64);
+    for (descriptor, _) in efi::EfiMap::parse(bytes, stride)?.descriptors() {
+        if descriptor.r#type.get() == efi::EfiMemoryType::CONVENTIONAL {
+            let pages = descriptor.number_of_pages.get().0;
+            if descriptor.attribute.get().contains(efi::EfiAttributes::SP) {
+                specific = specific.wrapping_add(pages);
+            } else {
+                general = general.wrapping_add(pages);
+            }
+        }
+    }
+    Ok((general, specific))
+}
+
+#[inline(never)]
 fn write_srat(buffer: &mut [u8], entries: usize) -> Result<u64, WriteError> {
     let mut writer = srat::SratWriter::new(SliceOutput::new(buffer), Identity::default());
     for index in 0..entries {
@@ -132,6 +148,17 @@ fn write_srat(buffer: &mut [u8], entries: usize) -> Result<u64, WriteError> {
         writer.push(&inputs::memory(index, domain));
     }
     writer.finish(Seal::Fill)
+}
+
+#[inline(never)]
+fn write_srat_to_vec(mut bytes: Vec<u8>, entries: usize) -> Vec<u8> {
+    let mut writer = srat::SratWriter::new(&mut bytes, Identity::default());
+    for index in 0..entries {
+        let domain = ProximityDomain(u32::try_from(index).unwrap_or(u32::MAX));
+        writer.push(&inputs::memory(index, domain));
+    }
+    let _ = writer.finish(Seal::Fill);
+    bytes
 }
 
 /// A growing vector as the sink of `acpi_tables`.
@@ -248,6 +275,14 @@ fn reading(c: &mut Criterion) {
     group.bench_function("plain", |b| b.iter(|| plain::read_cdat(black_box(&bytes))));
     group.bench_function("memtopo", |b| b.iter(|| read_cdat(black_box(&bytes))));
     group.finish();
+
+    let bytes = inputs::efi_map(10_000);
+    assert_eq!(read_efi_map(&bytes, 48).ok(), plain::read_efi_map(&bytes, 48));
+    let mut group = c.benchmark_group("read-efi-10k");
+    group.throughput(Throughput::Elements(10_000));
+    group.bench_function("plain", |b| b.iter(|| plain::read_efi_map(black_box(&bytes), black_box(48))));
+    group.bench_function("memtopo", |b| b.iter(|| read_efi_map(black_box(&bytes), black_box(48))));
+    group.finish();
 }
 
 fn writing(c: &mut Criterion) {
@@ -263,6 +298,9 @@ fn writing(c: &mut Criterion) {
         group.throughput(Throughput::Elements(entries as u64));
         group.bench_function("plain", |b| b.iter(|| plain::write_srat(black_box(&mut plains), entries)));
         group.bench_function("memtopo", |b| b.iter(|| write_srat(black_box(&mut ours), entries)));
+        group.bench_function("memtopo-vec", |b| {
+            b.iter(|| write_srat_to_vec(Vec::with_capacity(size), black_box(entries)))
+        });
         group.bench_function("acpi_tables", |b| {
             // With all the room reserved, as the others have it.
             b.iter(|| acpi_tables_write_srat(Vec::with_capacity(size), black_box(entries)))

@@ -2,10 +2,10 @@
 
 use memtopo::tables::header::Identity;
 use memtopo::tables::output::Seal;
-use memtopo::tables::{cdat, cedt, hmat, slit, srat};
+use memtopo::tables::{cdat, cedt, efi, hmat, slit, srat};
 use memtopo::units::{
-    AcpiUid, ApicId, ByteCount, DeviceAddr, Distance, DsmasHandle, EntryBaseUnit, MatrixCell, PhysAddr,
-    ProximityDomain,
+    AcpiUid, ApicId, ByteCount, DeviceAddr, Distance, DsmasHandle, EfiPageCount, EntryBaseUnit, MatrixCell,
+    PhysAddr, ProximityDomain,
 };
 
 /// One gibibyte.
@@ -122,5 +122,24 @@ pub fn cdat(ranges: u64) -> Vec<u8> {
         }
     }
     writer.finish(Seal::Fill).expect("below 4 GiB");
+    bytes
+}
+
+/// An EFI memory map of `count` descriptors, 48 bytes apart, every fourth of them specific-purpose memory.
+pub fn efi_map(count: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut writer = efi::EfiMapWriter::new(&mut bytes, 48).expect("above 40");
+    for index in 0..count {
+        let purpose = if index % 4 == 0 { efi::EfiAttributes::SP } else { efi::EfiAttributes(0) };
+        let attributes = efi::EfiAttributes::WB.union(purpose);
+        let kind = efi::EfiMemoryType::CONVENTIONAL;
+        writer.push(&efi::EfiDescriptor::new(
+            kind,
+            PhysAddr(index * GIB),
+            EfiPageCount(GIB >> 12),
+            attributes,
+        ));
+    }
+    writer.finish().expect("it fits");
     bytes
 }

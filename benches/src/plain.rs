@@ -4,15 +4,15 @@
 
 /// The numbers in `bytes` at `at`; the caller has checked that they are there.
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+    u16::from_le_bytes(bytes[at..at + 2].try_into().expect("two bytes"))
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
 
 /// The bytes of a table that begins with `signature` and has at least `fixed` of them.
@@ -38,21 +38,22 @@ pub fn read_srat(bytes: &[u8]) -> Option<(u64, u64)> {
         if length < 2 || length > bytes.len() - at {
             return None;
         }
+        let entry = &bytes[at..at + length];
         match kind {
             1 => {
                 if length < 40 {
                     return None;
                 }
-                domains = domains.wrapping_add(u64::from(u32_at(bytes, at + 2)));
-                if u32_at(bytes, at + 28) & 1 != 0 {
-                    memory = memory.wrapping_add(u64_at(bytes, at + 8)).wrapping_add(u64_at(bytes, at + 16));
+                domains = domains.wrapping_add(u64::from(u32_at(entry, 2)));
+                if u32_at(entry, 28) & 1 != 0 {
+                    memory = memory.wrapping_add(u64_at(entry, 8)).wrapping_add(u64_at(entry, 16));
                 }
             }
             2 => {
                 if length < 24 {
                     return None;
                 }
-                domains = domains.wrapping_add(u64::from(u32_at(bytes, at + 4)));
+                domains = domains.wrapping_add(u64::from(u32_at(entry, 4)));
             }
             _ => {}
         }
@@ -85,12 +86,10 @@ pub fn read_hmat(bytes: &[u8]) -> Option<u64> {
                 return None;
             }
             let mut sum = 0_u64;
-            for row in 0..rows {
-                for column in 0..columns {
-                    let cell = u16_at(bytes, at + lists + (row * columns + column) * 2);
-                    if cell != 0 && cell != 0xffff {
-                        sum += u64::from(cell);
-                    }
+            for cell in bytes[at + lists..at + lists + cells].chunks_exact(2) {
+                let cell = u16_at(cell, 0);
+                if cell != 0 && cell != 0xffff {
+                    sum += u64::from(cell);
                 }
             }
             return Some(sum);
@@ -105,14 +104,13 @@ pub fn read_hmat(bytes: &[u8]) -> Option<u64> {
 pub fn read_slit(bytes: &[u8]) -> Option<u64> {
     let bytes = table(bytes, b"SLIT", 44)?;
     let n = usize::try_from(u64_at(bytes, 36)).ok()?;
-    if n.checked_mul(n)?.checked_add(44)? > bytes.len() {
+    let end = n.checked_mul(n)?.checked_add(44)?;
+    if end > bytes.len() {
         return None;
     }
     let mut sum = 0_u64;
-    for from in 0..n {
-        for to in 0..n {
-            sum += u64::from(bytes[44 + from * n + to]);
-        }
+    for distance in &bytes[44..end] {
+        sum += u64::from(*distance);
     }
     Some(sum)
 }
@@ -131,18 +129,19 @@ pub fn read_cedt(bytes: &[u8]) -> Option<(u64, u64)> {
         if length < 4 || length > bytes.len() - at {
             return None;
         }
-        match bytes[at] {
+        let entry = &bytes[at..at + length];
+        match entry[0] {
             0 => {
                 if length < 32 {
                     return None;
                 }
-                bases = bases.wrapping_add(u64_at(bytes, at + 16));
+                bases = bases.wrapping_add(u64_at(entry, 16));
             }
             1 => {
                 if length < 36 {
                     return None;
                 }
-                let ways = match bytes[at + 24] {
+                let ways = match entry[24] {
                     code @ 0..=4 => 1 << code,
                     code @ 8..=10 => 3 << (code - 8),
                     _ => 0,
@@ -150,9 +149,9 @@ pub fn read_cedt(bytes: &[u8]) -> Option<(u64, u64)> {
                 if 36 + ways * 4 > length {
                     return None;
                 }
-                bases = bases.wrapping_add(u64_at(bytes, at + 8));
-                for target in 0..ways {
-                    targets = targets.wrapping_add(u64::from(u32_at(bytes, at + 36 + target * 4)));
+                bases = bases.wrapping_add(u64_at(entry, 8));
+                for target in entry[36..36 + ways * 4].chunks_exact(4) {
+                    targets = targets.wrapping_add(u64::from(u32_at(target, 0)));
                 }
             }
             _ => {}
@@ -180,25 +179,46 @@ pub fn read_cdat(bytes: &[u8]) -> Option<(u64, u64)> {
         if length < 4 || length > bytes.len() - at {
             return None;
         }
-        match bytes[at] {
+        let entry = &bytes[at..at + length];
+        match entry[0] {
             0 => {
                 if length < 24 {
                     return None;
                 }
-                sizes = sizes.wrapping_add(u64_at(bytes, at + 16));
+                sizes = sizes.wrapping_add(u64_at(entry, 16));
             }
             1 => {
                 if length < 24 {
                     return None;
                 }
-                let unit = u64_at(bytes, at + 8);
-                numbers = numbers.wrapping_add(unit.wrapping_mul(u64::from(u16_at(bytes, at + 16))));
+                let unit = u64_at(entry, 8);
+                numbers = numbers.wrapping_add(unit.wrapping_mul(u64::from(u16_at(entry, 16))));
             }
             _ => {}
         }
         at += length;
     }
     Some((sizes, numbers))
+}
+
+/// Number of pages of conventional memory: general-purpose, specific-purpose.
+#[inline(never)]
+pub fn read_efi_map(bytes: &[u8], stride: usize) -> Option<(u64, u64)> {
+    if stride < 40 {
+        return None;
+    }
+    let (mut general, mut specific) = (0_u64, 0_u64);
+    for descriptor in bytes.chunks_exact(stride) {
+        if u32_at(descriptor, 0) == 7 {
+            let pages = u64_at(descriptor, 24);
+            if u64_at(descriptor, 32) & 0x4_0000 != 0 {
+                specific = specific.wrapping_add(pages);
+            } else {
+                general = general.wrapping_add(pages);
+            }
+        }
+    }
+    Some((general, specific))
 }
 
 /// Fills in the checksum of a table.
@@ -232,9 +252,7 @@ pub fn write_srat(buffer: &mut [u8], entries: usize) -> Option<usize> {
     header(bytes, b"SRAT", length, 3)?;
     bytes[36..40].copy_from_slice(&1_u32.to_le_bytes());
     bytes[40..48].fill(0);
-    for index in 0..entries {
-        let at = 48 + index * 40;
-        let entry = &mut bytes[at..at + 40];
+    for (index, entry) in bytes[48..].chunks_exact_mut(40).enumerate() {
         entry[0] = 1;
         entry[1] = 40;
         entry[2..6].copy_from_slice(&u32::try_from(index).unwrap_or(u32::MAX).to_le_bytes());
@@ -272,10 +290,9 @@ pub fn write_hmat(buffer: &mut [u8], side: usize, cell: impl Fn(usize, usize) ->
         let at = 72 + (side + index) * 4;
         bytes[at..at + 4].copy_from_slice(&number);
     }
-    for row in 0..side {
-        for column in 0..side {
-            let at = 40 + lists + (row * side + column) * 2;
-            bytes[at..at + 2].copy_from_slice(&cell(row, column).to_le_bytes());
+    for (row, cells) in bytes[40 + lists..].chunks_exact_mut(side.max(1) * 2).enumerate() {
+        for (column, place) in cells.chunks_exact_mut(2).enumerate() {
+            place.copy_from_slice(&cell(row, column).to_le_bytes());
         }
     }
     seal(bytes);

@@ -11,13 +11,15 @@
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
     reason = "a failing test is meant to stop, and to say why"
 )]
 
 use memtopo::bundle::memory_map;
 use memtopo::linux::added::MemoryDevice;
 use memtopo::linux::kernel::CpuVendor;
-use memtopo::linux::{Inputs, Kernel, Version, plan};
+use memtopo::linux::reason::Section;
+use memtopo::linux::{Inputs, Kernel, State, Version, plan};
 use memtopo::range::AddressRange;
 use memtopo::render::plan_json::plan_json;
 use memtopo::render::plan_text::{Reasons, plan_text};
@@ -170,6 +172,34 @@ impl Case {
         let mut text = String::new();
         plan_json(&mut text, &plan).unwrap();
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}\n{text}", self.name))
+    }
+}
+
+impl Case {
+    /// Where movable zones begin, in machines to which nothing was added.
+    fn movable_zones(&self, version: Version, observed: &Value, tally: &mut Tally) {
+        let Some(zones) = observed["zones"].as_array().filter(|_| self.image().is_none()) else { return };
+        let files = self.table_files();
+        let topology = Topology::read(files.iter().filter_map(|file| TableBytes::copy(file).ok()));
+        let maps = memory_map::read_text(self.log().as_bytes());
+        let memory_devices = &self.memory_devices();
+        let kernel = self.kernel(version);
+        let memory_map = maps.firmware().expect("a memory map");
+        let inputs = Inputs { topology: &topology, memory_map, memory_devices, kernel: &kernel };
+        let Ok(state) = State::boot(inputs) else { return };
+        if !state.added.is_empty() || state.notes.lacks(Section::MovableZones) {
+            return;
+        }
+        let booted: BTreeMap<u64, u64> = zones
+            .iter()
+            .filter(|zone| zone["zone"] == "Movable" && number(&zone["start_pfn"]).is_some())
+            .map(|zone| (number(&zone["node"]).unwrap(), number(&zone["start_pfn"]).unwrap()))
+            .collect();
+        let planned =
+            state.nodes.movable_start.iter().map(|(node, first)| (u64::from(node.0), *first)).collect();
+        let show = |starts: &BTreeMap<u64, u64>| Value::String(format!("{starts:?}"));
+        let section = if booted.is_empty() { "no movable zone" } else { "movable zones" };
+        tally.compare(&self.name, section, section, Some(&show(&planned)), Some(&show(&booted)));
     }
 }
 
@@ -399,6 +429,7 @@ fn plans_equal_booted_kernels() {
             let observed: Value = serde_json::from_slice(&bytes).unwrap();
             let ours = case.plan(version);
             tally.case(name, &ours, &observed);
+            case.movable_zones(version, &observed, &mut tally);
             compared += 1;
         }
         println!("Linux {}: {compared} cases compared, {} left out", version.name(), left_out.len());

@@ -1,9 +1,9 @@
 //! Memory that joins a booted machine or leaves it, and nodes that come and go with it.
 
-use super::access::Class;
 use super::block_map::{BlockState, GroupId, Run};
 use super::blocks;
 use super::changes::Change;
+use super::coordinates::Class;
 use super::fallback::Ranking;
 use super::memory_map::{MapRange, pages};
 use super::node_set::NodeSet;

@@ -1,6 +1,6 @@
 //! What Linux would do: the behaviour of the kernel as pure functions of topology, memory map and parameters.
 //!
-//! [`plan`] is the way in. The boot goes through the rooms in the kernel's order: [`memory_map`], [`srat`] and
+//! [`plan()`] is the way in. The boot goes through the rooms in the kernel's order: [`memory_map`], [`srat`] and
 //! [`nodes`], [`fallback`], [`access`], [`interleave`], [`tiers`]; the result is a [`State`], which events can
 //! change, and of which a [`Plan`] is the printable view.
 
@@ -10,12 +10,14 @@ pub mod block_map;
 pub mod blocks;
 pub mod changes;
 pub mod command_line;
+pub mod coordinates;
 pub mod cpus;
 pub mod distances;
 pub mod domains;
 mod emulation;
 pub mod events;
 pub mod fallback;
+pub mod hmat;
 pub mod interleave;
 pub mod kernel;
 pub mod memory_map;
@@ -31,6 +33,7 @@ pub mod settings;
 pub mod soft_reserved;
 pub mod srat;
 pub mod state;
+pub mod table_upgrade;
 pub mod tiers;
 pub mod zones;
 

@@ -198,7 +198,7 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
     let kernel = inputs.kernel;
     match State::boot(inputs) {
         Ok(state) => state.plan(),
-        Err(failure) => Plan::of_failure(failure, kernel),
+        Err(failure) => Plan::of_failure(*failure, kernel),
     }
 }
 
@@ -305,7 +305,7 @@ impl State<'_> {
                 blocks: self.block_plan(),
                 settings: self.settings,
             }),
-            zones: told(Section::Zones).then(|| {
+            zones: told(Section::MovableZones).then(|| {
                 let zones = self.zones.iter();
                 zones.map(|(node, zone, pages)| ZonePlan { node, zone, pages: *pages }).collect()
             }),

@@ -137,23 +137,51 @@ pub enum Subject {
     Interleave,
 }
 
+impl Subject {
+    /// What it is about, without the node.
+    #[must_use]
+    pub const fn topic(&self) -> &'static str {
+        match self {
+            Self::Outcome => "outcome",
+            Self::MemoryMap => "memory map",
+            Self::Description => "node description",
+            Self::Node(_) => "node",
+            Self::Online(_) => "online",
+            Self::Cpus(_) => "cpus",
+            Self::Distances => "distances",
+            Self::Performance => "HMAT",
+            Self::Access(_, 0) => "access0",
+            Self::Access(..) => "access1",
+            Self::Domain(_) => "domain",
+            Self::Tier(_) => "tier",
+            Self::Reference => "reference DRAM",
+            Self::Demotion(_) => "demotion",
+            Self::Interleave => "interleave weights",
+        }
+    }
+
+    /// The node that it is about, if it is about one.
+    #[must_use]
+    pub const fn node(&self) -> Option<NodeId> {
+        match self {
+            Self::Node(node)
+            | Self::Online(node)
+            | Self::Cpus(node)
+            | Self::Access(node, _)
+            | Self::Tier(node)
+            | Self::Demotion(node) => Some(*node),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Outcome => f.write_str("outcome"),
-            Self::MemoryMap => f.write_str("memory map"),
-            Self::Description => f.write_str("node description"),
-            Self::Node(node) => write!(f, "node {node}"),
-            Self::Online(node) => write!(f, "node {node} online"),
-            Self::Cpus(node) => write!(f, "node {node} cpus"),
-            Self::Distances => f.write_str("distances"),
-            Self::Performance => f.write_str("HMAT"),
-            Self::Access(node, class) => write!(f, "node {node} access{class}"),
-            Self::Domain(domain) => write!(f, "domain {domain}"),
-            Self::Tier(node) => write!(f, "node {node} tier"),
-            Self::Reference => f.write_str("reference DRAM"),
-            Self::Demotion(node) => write!(f, "node {node} demotion"),
-            Self::Interleave => f.write_str("interleave weights"),
+        match (self, self.node()) {
+            (Self::Node(node), _) => write!(f, "node {node}"),
+            (Self::Domain(domain), _) => write!(f, "domain {domain}"),
+            (_, Some(node)) => write!(f, "node {node} {}", self.topic()),
+            (_, None) => f.write_str(self.topic()),
         }
     }
 }
@@ -172,6 +200,8 @@ pub enum Section {
     CpuNumbers,
     /// Which nodes have memory outside a movable zone.
     NormalMemory,
+    /// Where movable zones begin.
+    MovableZones,
     /// Node distances.
     Distances,
     /// Access class 0.
@@ -186,8 +216,6 @@ pub enum Section {
     Demotion,
     /// Interleave weights.
     Interleave,
-    /// Zones, and with them those of memory blocks.
-    Zones,
     /// What an event does.
     Events,
 }
@@ -202,6 +230,7 @@ impl Section {
             Self::Cpus => "nodes.has_cpu, node.*.cpus",
             Self::CpuNumbers => "node.*.cpus",
             Self::NormalMemory => "nodes.has_normal_memory",
+            Self::MovableZones => "zones, memory.blocks.valid_zones",
             Self::Distances => "node.*.distance",
             Self::Access0 => "node.*.access0",
             Self::Access1 => "node.*.access1",
@@ -209,7 +238,6 @@ impl Section {
             Self::Tiers => "memory_tiers",
             Self::Demotion => "demotion_targets",
             Self::Interleave => "weighted_interleave",
-            Self::Zones => "zones, memory.blocks.valid_zones",
             Self::Events => "steps",
         }
     }

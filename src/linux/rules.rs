@@ -70,6 +70,8 @@ rules! {
         "the node of a possible processor is online";
     ONLINE_INITIATOR = "online-initiator", "arch/x86/mm/numa.c: init_gi_nodes",
         "the node of a generic initiator is online";
+    ONLINE_ADDED = "online-added", "mm/memory_hotplug.c: add_memory_resource",
+        "a node comes online when memory is added to it";
     OFFLINE = "offline", "arch/x86/mm/numa.c: numa_register_nodes",
         "a node without RAM, processors and generic initiators is possible, but not online";
     CPU_SRAT = "cpu-srat", "arch/x86/mm/srat.c: acpi_numa_processor_affinity_init",
@@ -227,4 +229,17 @@ rules! {
         "the new HMAT is read: access classes, distances and weights are found as at boot, over the nodes as they are";
     CDAT_NOT_READ_AGAIN = "cdat-not-read-again", "drivers/cxl/core/cdat.c: cxl_endpoint_parse_cdat",
         "Linux reads a device's CDAT when it takes the device: nothing changes until then";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeSet;
+
+    #[test]
+    fn every_rule_has_a_name_of_its_own() {
+        let names: BTreeSet<_> = ALL.iter().map(|rule| rule.id).collect();
+        assert_eq!(names.len(), ALL.len());
+        assert!(ALL.iter().all(|rule| rule.function.contains(".c") && !rule.sentence.ends_with('.')));
+    }
 }

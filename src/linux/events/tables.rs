@@ -6,8 +6,9 @@
 //! [`Switches::rereads_hmat`](crate::linux::kernel::Switches::rereads_hmat) it is the next state.
 
 use super::{Cause, Stop, TableUpdate};
-use crate::linux::access::{Access, Crash};
+use crate::linux::access::Access;
 use crate::linux::changes::Change;
+use crate::linux::hmat::Crash;
 use crate::linux::reason::{Reason, Subject};
 use crate::linux::rules;
 use crate::linux::soft_reserved::Kmem;

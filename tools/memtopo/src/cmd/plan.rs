@@ -6,16 +6,20 @@ use crate::events::EventFile;
 use crate::input::{Loaded, read_file};
 use crate::term;
 use anyhow::{Context, Error, Result, bail, ensure};
-use memtopo::bundle::TableSet;
 use memtopo::bundle::memory_map::{FirmwareMap, MapEntry, MapForm, MapKind};
+use memtopo::bundle::{BundledTable, Container, TableSet};
 use memtopo::linux::added::MemoryDevice;
 use memtopo::linux::kernel::CpuVendor;
+use memtopo::linux::table_upgrade::{self, Fate};
 use memtopo::linux::{Inputs, Kernel, State, Version, plan};
 use memtopo::range::AddressRange;
 use memtopo::render::plan_json;
+use memtopo::render::plan_text::{self, Reasons};
+use memtopo::render::steps_text;
+use memtopo::tables::anatomy::Format;
 use memtopo::tables::e820::E820Type;
 use memtopo::tables::srat::{Entry, MemoryFlags, Srat};
-use memtopo::topology::Topology;
+use memtopo::topology::{TableBytes, Topology};
 use memtopo::units::{ApicId, ByteCount, PhysAddr, ProximityDomain, Signature};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -33,8 +37,7 @@ pub(crate) fn run(args: &Plan, color: When) -> Result<ExitCode> {
         Loaded::read(&args.inputs)?
     };
     let set = loaded.tables()?;
-    let tables = set.tables().iter().filter(|table| table.signature != Signature::CDAT);
-    let tables = tables.filter_map(|table| loaded.bytes_of(&set, table)).collect::<Vec<_>>();
+    let tables = kernel_tables(&loaded, &set);
     ensure!(!tables.is_empty(), "the inputs hold no ACPI table");
     let topology = Topology::read(tables.iter().copied());
     let map = match loaded.memory_map(args.memory_map.as_deref())? {
@@ -46,21 +49,23 @@ pub(crate) fn run(args: &Plan, color: When) -> Result<ExitCode> {
             assumed_map(&set)?
         }
     };
-    let mut kernel = kernel(args)?;
-    assume_one_cache(&mut kernel, &topology);
+    let kernel = kernel(args)?;
     let devices = args.memory_device.iter().map(|text| memory_device(text)).collect::<Result<Vec<_>>>()?;
     let inputs = Inputs { topology: &topology, memory_map: &map, memory_devices: &devices, kernel: &kernel };
     let events = args.events.as_deref().map(read_events).transpose()?;
-    let _ = color;
-    let Some(events) = events else {
+    let Some(file) = &events else {
         let plan = plan(inputs);
         match args.format {
-            PlanFormat::Text | PlanFormat::Json => term::print(|out| plan_json::plan_json(out, &plan))?,
+            PlanFormat::Text => {
+                let colour = term::colour(color);
+                term::print(|out| plan_text::plan_text(out, &plan, colour, Reasons::Brief))?;
+            }
+            PlanFormat::Json => term::print(|out| plan_json::plan_json(out, &plan))?,
         }
         return Ok(ExitCode::SUCCESS);
     };
     let place = || args.events.as_deref().unwrap_or(Path::new("-")).display().to_string();
-    let events = events.events().map_err(Error::msg).with_context(place)?;
+    let events = file.events().map_err(Error::msg).with_context(place)?;
     let (plan, steps) = match State::boot(inputs) {
         Ok(state) => (state.plan(), state.steps(&events)),
         Err(_) => {
@@ -69,9 +74,12 @@ pub(crate) fn run(args: &Plan, color: When) -> Result<ExitCode> {
         }
     };
     match args.format {
-        PlanFormat::Text | PlanFormat::Json => {
-            term::print(|out| plan_json::plan_and_steps_json(out, &plan, &steps))?;
+        PlanFormat::Text => {
+            let colour = term::colour(color);
+            term::print(|out| plan_text::plan_text(out, &plan, colour, Reasons::Brief))?;
+            term::print(|out| steps_text::steps_text(out, &steps, colour))?;
         }
+        PlanFormat::Json => term::print(|out| plan_json::plan_and_steps_json(out, &plan, &steps))?,
     }
     let refused = steps.len() < events.len() || steps.iter().any(|step| step.refused.is_some());
     Ok(if args.strict && refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -88,6 +96,32 @@ fn read_events(path: &Path) -> Result<EventFile> {
         read_file(&found).map(|file| file.bytes).map_err(|error| format!("{error:#}"))
     };
     EventFile::parse(text, table).map_err(Error::msg).with_context(|| file.name.clone())
+}
+
+/// The ACPI tables that the kernel works with: those of the firmware, upgraded by those of an initrd.
+fn kernel_tables<'s>(loaded: &'s Loaded, set: &'s TableSet<'_>) -> Vec<TableBytes<'s>> {
+    let tables = set.tables().iter().filter(|table| table.format == Format::Sdt);
+    let in_initrd = |table: &&BundledTable<'_>| {
+        set.input_of(table).is_some_and(|input| input.container == Container::Initrd)
+    };
+    let (upgrades, firmware): (Vec<_>, Vec<_>) = tables.partition(in_initrd);
+    let firmware: Vec<_> = firmware.iter().filter_map(|table| loaded.bytes_of(set, table)).collect();
+    let files: Vec<&[u8]> = upgrades.iter().map(|table| &*table.bytes).collect();
+    let (tables, fates) = table_upgrade::upgrade(&firmware, &files);
+    for (table, fate) in upgrades.iter().zip(fates) {
+        let what = match fate {
+            Fate::Replaces(_) => "replaces the firmware's table",
+            Fate::Appended => "joins the firmware's tables",
+            Fate::NotNewer => "refused: a table with its ids is there and not older",
+            Fate::WrongLength => "refused: its size is not its Length",
+            Fate::WrongChecksum => "refused: wrong checksum",
+            Fate::TooMany => "refused: 64 files were taken before",
+            _ => "refused: the kernel takes no such table from an initrd",
+        };
+        let member = table.origin.member.as_deref().unwrap_or_default();
+        eprintln!("memtopo: note: initrd: {member} ({}): {what}", table.signature);
+    }
+    tables
 }
 
 /// The map that a machine would have whose RAM is exactly what its SRAT names.
@@ -119,16 +153,6 @@ fn kernel(args: &Plan) -> Result<Kernel> {
         platform(&mut kernel, fact).with_context(|| format!("--platform {fact}"))?;
     }
     Ok(kernel)
-}
-
-/// Gives the processors of an AMD machine one last-level cache when none was named: where processors without a SRAT
-/// entry go hangs on its id, and on a machine of one socket that is 0.
-fn assume_one_cache(kernel: &mut Kernel, topology: &Topology<'_>) {
-    let platform = &mut kernel.platform;
-    if platform.cpu_vendor == Some(CpuVendor::Amd) && platform.cache_ids.is_empty() {
-        let processors = topology.processors.iter().flat_map(|processors| &processors.entries);
-        platform.cache_ids = processors.map(|processor| (processor.apic_id, 0)).collect();
-    }
 }
 
 /// One `--platform` fact.

@@ -22,6 +22,8 @@ mod oracle;
 
 use events::EventFile;
 use memtopo::bundle::memory_map;
+use memtopo::linux::node_set::NodeSet;
+use memtopo::linux::zones::Zone;
 use memtopo::linux::{Event, Inputs, State, Version};
 use memtopo::render::plan_json::plan_and_steps_json;
 use memtopo::topology::Topology;
@@ -186,6 +188,85 @@ fn events_do_what_they_did_to_booted_kernels() {
     }
     report(&tally);
     assert!(tally.differences.is_empty(), "events differ from booted kernels");
+}
+
+/// Whatever happens in whatever order: nothing panics, and the parts of the state agree with each other.
+#[test]
+fn random_events_keep_the_state_in_order() {
+    let Some(cases) = cases() else { return };
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = |below: u64| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        (seed >> 33) % below
+    };
+    let (mut applied, mut refused) = (0, 0);
+    for case in cases.iter().filter(|case| case.image().is_none()) {
+        case.with_tables(|tables| {
+            let topology = Topology::read(tables);
+            let maps = memory_map::read_text(case.log().as_bytes());
+            let kernel = case.kernel(Version::V7_2);
+            let memory_map = maps.firmware().expect("a memory map");
+            let inputs = Inputs { topology: &topology, memory_map, memory_devices: &[], kernel: &kernel };
+            let Ok(mut state) = State::boot(inputs) else { return };
+            let top = state.blocks.iter().last().map_or(1, |(_, run)| run.end.0) + 16;
+            for _ in 0..40 {
+                let block = random(top);
+                let size = state.blocks.size.0;
+                let result = ["ok", "EBUSY"][usize::try_from(random(2)).unwrap()];
+                let kind = ["online", "online_kernel", "online_movable"][usize::try_from(random(3)).unwrap()];
+                let device = |start: u64, blocks: u64| format!("\"start\":{},\"size\":{}", start * size, blocks * size);
+                let line = match random(8) {
+                    0 => format!("{{\"event\":\"add_memory\",{},\"domain\":{}}}", device(top + random(8), 1 + random(4)), random(5)),
+                    1 => match state.devices.first() {
+                        Some(first) => format!(
+                            "{{\"event\":\"remove_memory\",\"start\":{},\"size\":{},\"result\":\"{result}\"}}",
+                            first.range.start,
+                            first.range.size()
+                        ),
+                        None => format!("{{\"event\":\"remove_memory\",{}}}", device(block, 1)),
+                    },
+                    2 | 3 => format!("{{\"event\":\"online\",\"block\":{block},\"type\":\"{kind}\"}}"),
+                    4 | 5 => format!("{{\"event\":\"offline\",\"block\":{block},\"result\":\"{result}\"}}"),
+                    6 => format!("{{\"event\":\"move_node\",\"node\":{},\"tier\":{}}}", random(4), random(40)),
+                    _ => format!("{{\"event\":\"set\",\"name\":\"auto_online_blocks\",\"value\":\"{kind}\"}}"),
+                };
+                // A state may keep what an event brought, so events have to live as long.
+                let file = EventFile::parse(&line, |name| Err(name.to_owned())).unwrap();
+                let file: &'static EventFile = Box::leak(Box::new(file));
+                state = match state.apply(&file.events().unwrap()[0]) {
+                    Ok((next, _)) => {
+                        applied += 1;
+                        next
+                    }
+                    Err(refusal) => {
+                        refused += 1;
+                        refusal.left
+                    }
+                };
+                in_order(&state, &case.name, &line);
+            }
+        });
+    }
+    println!("{applied} random events applied, {refused} refused");
+}
+
+fn in_order(state: &State<'_>, case: &str, line: &str) {
+    let nodes = &state.nodes;
+    for node in nodes.possible.iter() {
+        let present = state.zones.present(node);
+        assert_eq!(present > 0, nodes.has_memory.contains(node), "{case}: {line}: memory of node {node}");
+        let normal = state.zones.present_in_kernel_zones(node) > 0;
+        assert_eq!(normal, nodes.has_normal_memory.contains(node), "{case}: {line}: kernel memory of {node}");
+        assert_eq!(present > 0, state.tiers.tier_of(node).is_some(), "{case}: {line}: tier of node {node}");
+        for zone in Zone::ALL {
+            let pages = state.zones.get(node, zone);
+            assert!(pages.early <= pages.present && pages.present <= pages.span.count(), "{case}: {line}");
+        }
+    }
+    let with_targets: NodeSet = state.tiers.demotion.keys().copied().collect();
+    assert_eq!(with_targets, nodes.has_memory, "{case}: {line}: demotion targets");
 }
 
 #[test]

@@ -10,13 +10,14 @@ use crate::linux::state::State;
 use crate::linux::zones::Zone;
 use crate::range::AddressRange;
 use crate::units::{NodeId, PhysAddr};
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 impl State<'_> {
     /// Plugs an ACPI memory device in.
-    pub(super) fn plug(&mut self, device: &MemoryDevice) -> Result<(), Stop> {
+    pub(super) fn plug(&mut self, device: &MemoryDevice) -> Result<(), Box<Stop>> {
         if self.devices.iter().any(|known| known.range.overlaps(&device.range)) {
             return Err(Stop::errno(Errno::Exists, "emulator", rules::DEVICE_THERE));
         }
@@ -29,16 +30,13 @@ impl State<'_> {
                 NotAdded::Occupied => (Errno::Exists, rules::ADD_OCCUPIED),
                 NotAdded::BeyondLimit => (Errno::TooBig, rules::ADD_BEYOND),
             };
-            Stop::errno(errno, "add", rule).because(format!(
-                "{}, in blocks of {} MiB",
-                device.range,
-                self.blocks.size.0 >> 20
-            ))
+            let detail = format!("{}, in blocks of {} MiB", device.range, self.blocks.size.0 >> 20);
+            Stop::with(Cause::Errno(errno), Some(String::from("add")), Reason::new(rule).because(detail))
         })
     }
 
     /// Asks an ACPI memory device back (`drivers/acpi/scan.c: acpi_scan_hot_remove`).
-    pub(super) fn unplug(&mut self, range: &AddressRange, outcome: Option<Given>) -> Result<(), Stop> {
+    pub(super) fn unplug(&mut self, range: &AddressRange, outcome: Option<Given>) -> Result<(), Box<Stop>> {
         let Some(place) = self.devices.iter().position(|known| known.range == *range) else {
             return Err(Stop::errno(Errno::NoEntry, "del", rules::NO_DEVICE));
         };
@@ -83,7 +81,7 @@ impl State<'_> {
     }
 
     /// One write to the `state` file of a block.
-    pub(super) fn online_block(&mut self, block: BlockId, kind: OnlineKind) -> Result<(), Stop> {
+    pub(super) fn online_block(&mut self, block: BlockId, kind: OnlineKind) -> Result<(), Box<Stop>> {
         let at = format!("memory{block}/state");
         match self.blocks.get(block).map(|run| run.state) {
             None => Err(Stop::errno(Errno::NoEntry, at, rules::NO_BLOCK)),
@@ -96,7 +94,7 @@ impl State<'_> {
     }
 
     /// One write of `offline` to the `state` file of a block.
-    pub(super) fn offline_block(&mut self, block: BlockId, outcome: Option<Given>) -> Result<(), Stop> {
+    pub(super) fn offline_block(&mut self, block: BlockId, outcome: Option<Given>) -> Result<(), Box<Stop>> {
         let at = format!("memory{block}/state");
         let end = block.plus(1);
         let invalid = |at: String, rule| Err(Stop::errno(Errno::Invalid, at, rule));
@@ -158,11 +156,7 @@ impl State<'_> {
 const NODE_DATA: u64 = 172 << 10;
 
 /// Kernel memory may hold pages that cannot move.
-fn undetermined(at: String) -> Stop {
-    let missing = "the outcome, as \"result\":\"ok\" or \"result\":\"EBUSY\"";
-    Stop {
-        cause: Cause::Undetermined(String::from(missing)),
-        at: Some(at),
-        reason: Reason::new(rules::KERNEL_PAGES),
-    }
+fn undetermined(at: String) -> Box<Stop> {
+    let missing = String::from("the outcome, as \"result\":\"ok\" or \"result\":\"EBUSY\"");
+    Stop::with(Cause::Undetermined(missing), Some(at), Reason::new(rules::KERNEL_PAGES))
 }

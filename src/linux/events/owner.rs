@@ -8,11 +8,12 @@ use crate::linux::rules;
 use crate::linux::state::State;
 use crate::linux::tiers::{AbstractDistance, TierId};
 use crate::units::NodeId;
+use alloc::boxed::Box;
 use alloc::format;
 
 impl State<'_> {
     /// Moves a node to a tier. Back in the tier that it came from it has its own distance again.
-    pub(super) fn move_node(&mut self, node: NodeId, tier: TierId) -> Result<(), Stop> {
+    pub(super) fn move_node(&mut self, node: NodeId, tier: TierId) -> Result<(), Box<Stop>> {
         let at = format!("node{node}");
         let Some(from) = self.tiers.tier_of(node) else {
             return Err(Stop::errno(Errno::Invalid, at, rules::MOVE_NO_MEMORY));

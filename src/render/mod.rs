@@ -5,5 +5,9 @@ pub mod dsl;
 pub mod dump_json;
 pub mod dump_text;
 pub mod json;
+#[cfg(feature = "alloc")]
+pub mod plan_json;
+#[cfg(feature = "alloc")]
+pub mod plan_text;
 pub mod style;
 pub mod value;

@@ -4,7 +4,7 @@
 //! checksum are taken as they stand, so that a damaged table comes back as it was; where they are left out
 //! they are filled in.
 
-use super::Built;
+use super::{Built, Output};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use memtopo::tables::cdat::CdatHeader;
 use memtopo::tables::e820::E820Entry;
@@ -19,12 +19,54 @@ use serde_json::{Map, Value};
 type Object = Map<String, Value>;
 
 /// Builds every table of a dump; `reseal` fills in lengths of tables and checksums whatever the dump says.
-pub(crate) fn build(dump: &Value, reseal: bool) -> Result<Vec<Built>> {
+pub(crate) fn build(dump: &Value, reseal: bool) -> Result<Output> {
     let schema = dump.get("schema").and_then(Value::as_str).unwrap_or_default();
     ensure!(schema == "memtopo.dump/1", "schema: expected \"memtopo.dump/1\", found {schema:?}");
     let tables = dump.get("tables").and_then(Value::as_array).context("tables: expected a list")?;
-    let table = |(index, value)| table(value, reseal).with_context(|| format!("tables[{index}]"));
-    tables.iter().enumerate().map(table).collect()
+    let build = |(index, value)| table(value, reseal).with_context(|| format!("tables[{index}]"));
+    let built = tables.iter().enumerate().map(build).collect::<Result<Vec<_>>>()?;
+    let inputs = dump.get("inputs").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let image = |(index, input)| {
+        let of_input = tables.iter().zip(&built).filter_map(|(table, built)| {
+            let source = table.get("source")?;
+            let place = (source.get("input")?.as_u64()?, source.get("offset")?.as_u64()?);
+            (usize::try_from(place.0) == Ok(index)).then_some((place.1, built))
+        });
+        image(input, of_input.collect()).with_context(|| format!("inputs[{index}]")).transpose()
+    };
+    let images = inputs.iter().enumerate().filter_map(image).collect::<Result<_>>()?;
+    Ok(Output { tables: built, images })
+}
+
+/// Puts an input together again from its tables and what lies between them; nothing when it is one bare table, or no
+/// container of bytes.
+fn image(input: &Value, tables: Vec<(u64, &Built)>) -> Result<Option<Built>> {
+    let gaps = input.get("uncovered").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let container = input.get("container").and_then(Value::as_str).unwrap_or_default();
+    if !["tables", "memory-image"].contains(&container) || (tables.len() < 2 && gaps.is_empty()) {
+        return Ok(None);
+    }
+    let mut pieces: Vec<(u64, Vec<u8>)> =
+        tables.into_iter().map(|(offset, built)| (offset, built.bytes.clone())).collect();
+    for gap in gaps {
+        let gap = gap.as_object().context("uncovered: expected objects")?;
+        let offset =
+            gap.get("offset").and_then(Value::as_u64).context("uncovered: offset: expected a number")?;
+        pieces.push((offset, hex_bytes(gap, "bytes")?));
+    }
+    pieces.sort_by_key(|(offset, _)| *offset);
+    let mut bytes = Vec::new();
+    for (offset, piece) in pieces {
+        let expected = u64::try_from(bytes.len())?;
+        ensure!(
+            offset == expected,
+            "the next piece is expected at offset {expected:#x}, found at {offset:#x}"
+        );
+        bytes.extend(piece);
+    }
+    let name = input.get("name").and_then(Value::as_str).unwrap_or_default();
+    let stem = std::path::Path::new(name).file_stem().map_or("input".into(), |stem| stem.to_string_lossy());
+    Ok(Some(Built { name: format!("{stem}.image"), bytes }))
 }
 
 /// Where the length and the checksum of a table stand, and what the checksum covers.
@@ -303,7 +345,7 @@ mod tests {
     fn damaged_tables_come_back_as_they_were() {
         let mut state = 0x5eed_u64;
         for (_, toml) in example::EXAMPLES {
-            for built in super::super::build(toml, false).unwrap() {
+            for built in super::super::build(toml, false).unwrap().tables {
                 let format = if built.name.starts_with("CDAT") { Format::Cdat } else { Format::Sdt };
                 let least = if format == Format::Cdat { 16 } else { 36 };
                 for _ in 0..400 {
@@ -341,7 +383,7 @@ mod tests {
             "fields": {"table_revision": 1},
             "structures": [{"kind": "its_affinity", "proximity_domain": 2, "its_id": "0x5"}],
         }]});
-        let bytes = build(&dump, false).unwrap().remove(0).bytes;
+        let bytes = build(&dump, false).unwrap().tables.remove(0).bytes;
         // 36 of header, 12 of fixed part, 12 of ITS affinity.
         assert_eq!(bytes.len(), 60);
         assert_eq!(bytes[4..8], 60_u32.to_le_bytes());

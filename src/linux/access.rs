@@ -584,7 +584,10 @@ impl Access {
             return Vec::new();
         }
         let mut left: Vec<usize> = (0..self.initiators.len()).collect();
-        for locality in self.slots.iter().flatten().filter_map(|slot| self.localities.get(*slot)) {
+        let mut slots: Vec<usize> = self.slots.iter().flatten().copied().collect();
+        // Asking the same matrix twice in a row changes nothing.
+        slots.dedup();
+        for locality in slots.into_iter().filter_map(|slot| self.localities.get(slot)) {
             let Some(Content::Locality(_, matrix)) =
                 hmat.entries.get(locality.entry).map(|entry| &entry.content)
             else {

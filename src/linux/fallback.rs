@@ -57,7 +57,11 @@ impl Ranking<'_> {
         let with_memory = candidates.iter().filter(|other| self.has_memory.contains(*other));
         let mut order: Vec<u64> = with_memory.map(key).collect();
         order.sort_unstable();
-        order.into_iter().filter_map(|key| u32::try_from(key & u64::from(u32::MAX)).ok()).map(NodeId).collect()
+        order
+            .into_iter()
+            .filter_map(|key| u32::try_from(key & u64::from(u32::MAX)).ok())
+            .map(NodeId)
+            .collect()
     }
 
     /// Builds the lists of all possible nodes, each with its place in the log line `Fallback order for Node`,

@@ -43,7 +43,7 @@ pub(crate) struct Inputs {
     #[arg(long, value_name = "ADDR", value_parser = number)]
     pub(crate) image_base: Option<u64>,
     /// Read the tables of the running machine.
-    #[arg(long, conflicts_with = "inputs")]
+    #[arg(long)]
     pub(crate) live: bool,
 }
 
@@ -103,11 +103,11 @@ pub(crate) struct Build {
     pub(crate) reseal: bool,
 }
 
-/// Compute what Linux makes of a machine.
+/// A machine and the kernel on it.
 ///
-/// Without an input, a bundled machine of two nodes is planned.
+/// Without an input, a bundled machine of two nodes is taken.
 #[derive(Debug, Args)]
-pub(crate) struct Plan {
+pub(crate) struct Machine {
     #[command(flatten)]
     pub(crate) inputs: Inputs,
     /// The physical memory map: a kernel log, a /sys/firmware/memmap tree, a UEFI shell listing, /proc/iomem.
@@ -130,6 +130,15 @@ pub(crate) struct Plan {
     /// An ACPI memory device present at boot: start=ADDR,size=BYTES,domain=N; repeatable.
     #[arg(long, value_name = "DEVICE")]
     pub(crate) memory_device: Vec<String>,
+}
+
+/// Compute what Linux makes of a machine.
+///
+/// Without an input, a bundled machine of two nodes is planned.
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) machine: Machine,
     /// What to print.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) format: PlanFormat,

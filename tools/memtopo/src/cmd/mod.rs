@@ -4,3 +4,4 @@ pub(crate) mod build;
 pub(crate) mod dump;
 pub(crate) mod example;
 pub(crate) mod plan;
+pub(crate) mod prepare;

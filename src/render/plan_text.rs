@@ -156,17 +156,20 @@ fn cells(plan: &Plan, node: &NodePlan) -> [String; 8] {
     ]
 }
 
+/// The tiers under their sysfs names, and where each node demotes to.
 fn tiers<W: Write>(out: &mut W, plan: &Plan, colour: Colour) -> fmt::Result {
     let Some(tiers) = &plan.tiers else { return Ok(()) };
-    write!(out, "\ntiers, fastest first:")?;
-    let mut separator = " ";
+    writeln!(out, "\nmemory tiers, fastest first")?;
     for (tier, nodes) in tiers {
-        let name = colour.paint(Style::Title, tier.printed());
+        let name = format!("memory_tier{}", tier.printed());
         let noun = if nodes.len() == 1 { "node" } else { "nodes" };
-        write!(out, "{separator}{name} ({noun} {nodes})")?;
-        separator = ", ";
+        writeln!(out, "  {} = {noun} {nodes}", colour.paint(Style::Title, name))?;
     }
-    out.write_str("\n")
+    let targets = plan.demotion.iter().flatten();
+    for (node, demotion) in targets.filter(|(_, demotion)| !demotion.preferred.is_empty()) {
+        writeln!(out, "  demotion {node} to {}", demotion.preferred)?;
+    }
+    Ok(())
 }
 
 /// Reasons about the same topic by the same rule.

@@ -6,14 +6,18 @@ use crate::term;
 use anyhow::Result;
 use memtopo::linux::plan;
 use memtopo::render::plan_json;
+use memtopo::render::plan_text::{self, Reasons};
 
 /// Runs the command.
 pub(crate) fn run(args: &Plan, color: When) -> Result<()> {
     prepare::machine(&args.machine, |inputs| {
         let plan = plan(inputs);
-        let _ = color;
         match args.format {
-            PlanFormat::Text | PlanFormat::Json => term::print(|out| plan_json::plan_json(out, &plan)),
+            PlanFormat::Text => {
+                let colour = term::colour(color);
+                term::print(|out| plan_text::plan_text(out, &plan, colour, Reasons::Brief))
+            }
+            PlanFormat::Json => term::print(|out| plan_json::plan_json(out, &plan)),
         }
     })
 }

@@ -4,6 +4,7 @@ use super::domains::DomainMap;
 use super::kernel::Kernel;
 use super::node_set::NodeSet;
 use super::nodes::Nodes;
+use super::quirks::{Quirk, Quirks};
 use super::reason::{Fact, Notes, Reason, Rule, Section, Subject};
 use super::rules;
 use crate::range::AddressRange;
@@ -167,7 +168,7 @@ pub struct Target {
     /// Where it is first described.
     pub source: Source,
     /// Where its attachment is described.
-    attached_at: Option<Source>,
+    pub(super) attached_at: Option<Source>,
 }
 
 impl Target {
@@ -210,16 +211,16 @@ pub struct NodeAccess {
 
 /// A matrix that counts, prepared for look-up.
 #[derive(Clone, Debug)]
-struct Locality {
+pub(super) struct Locality {
     /// Its place among the structures of the HMAT.
-    entry: usize,
-    kind: DataType,
-    base: EntryBaseUnit,
-    source: Source,
+    pub(super) entry: usize,
+    pub(super) kind: DataType,
+    pub(super) base: EntryBaseUnit,
+    pub(super) source: Source,
     /// The row of each initiator, in the order of [`Access::initiators`].
-    rows: Vec<Option<usize>>,
+    pub(super) rows: Vec<Option<usize>>,
     /// The column of each target, in the order of [`Access::targets`].
-    columns: Vec<Option<usize>>,
+    pub(super) columns: Vec<Option<usize>>,
 }
 
 /// What became of the HMAT.
@@ -241,16 +242,17 @@ pub enum Status {
 pub struct Access {
     /// What became of the table.
     pub status: Status,
-    revision: u8,
+    quirks: Quirks,
+    pub(super) revision: u8,
     /// Domains with memory, then generic ports, in SRAT order.
     pub targets: Vec<Target>,
     /// Initiators, by domain.
     pub initiators: Vec<Initiator>,
     /// Any structure is about the memory itself.
-    any_locality: bool,
+    pub(super) any_locality: bool,
     /// The matrices for write latency, read latency, write bandwidth, read bandwidth.
-    slots: [Option<usize>; 4],
-    localities: Vec<Locality>,
+    pub(super) slots: [Option<usize>; 4],
+    pub(super) localities: Vec<Locality>,
     /// Class 0 and 1 of nodes that show any.
     pub classes: [BTreeMap<NodeId, NodeAccess>; 2],
     /// Memory-side caches of nodes, by level.
@@ -294,7 +296,7 @@ impl Access {
         kernel: &Kernel,
         notes: &mut Notes,
     ) -> Result<Self, Crash> {
-        let mut access = Self::default();
+        let mut access = Self { quirks: kernel.switches.quirks, ..Self::default() };
         let line = &kernel.command_line;
         let (Some(srat), Some(hmat)) = (&topology.affinity, &topology.performance) else {
             let rule = if topology.performance.is_none() { rules::HMAT_ABSENT } else { rules::HMAT_OFF };
@@ -454,11 +456,18 @@ impl Access {
         if !honoured {
             return Ok(());
         }
+        let tolerant = !self.quirks.has(Quirk::UnknownMemoryDropsHmat);
         let Some(target) = self.target_mut(memory) else {
+            if tolerant {
+                return Ok(());
+            }
             return Err(dropped(rules::HMAT_DROPPED_MEMORY, "memory domain", memory));
         };
         if flags.contains(AddressRangeFlags::PROCESSOR_VALID) {
             if nodes.domains.node(processor).is_none() {
+                if tolerant {
+                    return Ok(());
+                }
                 return Err(dropped(rules::HMAT_DROPPED_INITIATOR, "initiator domain", processor));
             }
             target.attached = Some(processor);
@@ -636,11 +645,15 @@ impl Access {
     ) -> bool {
         let Some(target) = self.targets.get_mut(place) else { return false };
         let (domain, source) = (target.domain, target.source);
+        let memory_too = !target.ranges.is_empty() && !self.quirks.has(Quirk::PortHidesMemory);
         if target.is_port() {
-            target.registered = true;
             for class in [Class::PortLocal, Class::PortCpu] {
                 self.update(place, class, &nodes.domains, &nodes.has_cpu, hmat);
             }
+        }
+        let Some(target) = self.targets.get_mut(place) else { return false };
+        if target.is_port() && !memory_too {
+            target.registered = true;
             let fact = Fact::at(source, "proximity domain", u64::from(domain.0));
             notes.reason(Subject::Domain(domain), Reason::new(rules::ACCESS_PORT).with([fact]));
             return false;
@@ -655,7 +668,7 @@ impl Access {
                 .filter_map(|domain| nodes.domains.node(*domain))
                 .filter(|node| nodes.online.contains(*node))
                 .collect();
-            self.explain(place, class, node, &best, notes);
+            self.explain(place, class, node, &best, hmat, notes);
             let coordinates = self.targets.get(place).map(|target| *target.coordinates.get(class));
             let [local, cpu] = &mut self.classes;
             let shown = if class == Class::Cpu { cpu } else { local };
@@ -670,36 +683,6 @@ impl Access {
             self.caches.entry(node).or_default().entry(cache.level).or_insert(*cache);
         }
         true
-    }
-
-    fn explain(&self, place: usize, class: Class, node: NodeId, best: &[ProximityDomain], notes: &mut Notes) {
-        let Some(target) = self.targets.get(place) else { return };
-        let attached = target.attached.filter(|domain| best == [*domain]);
-        let mut facts = Vec::new();
-        let rule = if let Some((domain, source)) = attached.zip(target.attached_at) {
-            facts.push(Fact::at(source, "attached initiator domain", u64::from(domain.0)));
-            rules::ACCESS_ATTACHED
-        } else if best.is_empty() || !self.any_locality {
-            rules::ACCESS_NONE
-        } else {
-            rules::ACCESS_BEST
-        };
-        // Of each slot, the cell between this memory and the first initiator that remains.
-        let number =
-            best.first().and_then(|domain| self.initiators.binary_search_by_key(domain, |i| i.domain).ok());
-        for locality in self.slots.iter().flatten().filter_map(|slot| self.localities.get(*slot)) {
-            let column = locality.columns.get(place).copied().flatten();
-            let row = number.and_then(|number| locality.rows.get(number).copied().flatten());
-            if row.zip(column).is_some() {
-                let name = locality.kind.name().unwrap_or("data type");
-                let value = figure(target.coordinates.get(class), locality.kind);
-                let fact = Fact::at(locality.source, name, u64::from(value));
-                if !facts.contains(&fact) {
-                    facts.push(fact);
-                }
-            }
-        }
-        notes.reason(Subject::Access(node, class.number()), Reason::new(rule).with(facts));
     }
 
     /// The figures of a generic port by the `_UID` of its host bridge, for any initiator and for processors
@@ -717,18 +700,8 @@ impl Access {
     }
 }
 
-/// One member of coordinates, by data type.
-fn figure(coordinates: &Coordinates, kind: DataType) -> u32 {
-    match kind {
-        DataType::READ_LATENCY => coordinates.read_latency.0,
-        DataType::ACCESS_LATENCY | DataType::WRITE_LATENCY => coordinates.write_latency.0,
-        DataType::READ_BANDWIDTH => coordinates.read_bandwidth.0,
-        _ => coordinates.write_bandwidth.0,
-    }
-}
-
 /// The slots that a data type takes, in the order of [`Access::slots`].
-const fn slots_of(kind: DataType) -> Option<&'static [usize]> {
+pub(super) const fn slots_of(kind: DataType) -> Option<&'static [usize]> {
     Some(match kind {
         DataType::ACCESS_LATENCY => &[0, 1],
         DataType::WRITE_LATENCY => &[0],

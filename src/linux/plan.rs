@@ -1,6 +1,7 @@
 //! What a kernel makes of a machine, as a value for people and programs.
 
 use super::access::{NodeAccess, SideCache};
+use super::demotion::Demotion;
 use super::kernel::{Interleave, Kernel, MapWords, Switches, Version};
 use super::memory_map::{MapRange, MemoryMap, PAGE, pages};
 use super::node_set::NodeSet;
@@ -8,7 +9,7 @@ use super::nodes::Description;
 use super::reason::{Notes, Reason, Section, Subject, Unknown};
 use super::srat::AcceptedMemory;
 use super::state::{Failure, Inputs, State};
-use super::tiers::{Demotion, TierId};
+use super::tiers::TierId;
 use crate::units::{ByteCount, Distance, NodeId, ProximityDomain};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;

@@ -17,6 +17,7 @@ pub mod fallback;
 mod figures;
 pub mod interleave;
 pub mod kernel;
+pub mod locate;
 pub mod memory_map;
 mod movable;
 pub mod moved;

@@ -1,8 +1,9 @@
 //! What a kernel makes of a machine, as a value for people and programs.
 
-use super::access::{NodeAccess, SideCache};
+use super::access::{Coordinates, NodeAccess, SideCache};
 use super::demotion::Demotion;
 use super::kernel::{Interleave, Kernel, MapWords, Switches, Version};
+use super::locate::Places;
 use super::memory_map::{MapRange, MemoryMap, PAGE, pages};
 use super::node_set::NodeSet;
 use super::nodes::Description;
@@ -103,6 +104,10 @@ pub struct Plan {
     pub weights: Option<WeightPlan>,
     /// Whether memory-side caches show their address mode.
     pub cache_address_mode: bool,
+    /// The reference DRAM and its figures, where abstract distances come from figures.
+    pub reference: Option<(NodeId, Coordinates)>,
+    /// Who owns which addresses.
+    pub places: Places,
     /// What the inputs do not tell.
     pub unknown: Vec<Unknown>,
     /// Why, fact by fact.
@@ -176,6 +181,8 @@ impl Plan {
             demotion_logged: demotion_log,
             weights: None,
             cache_address_mode,
+            reference: None,
+            places: Places::default(),
             unknown: notes.unknown,
             reasons: notes.reasons,
         }
@@ -259,6 +266,8 @@ impl State<'_> {
             demotion: told(Section::Demotion).then(|| self.tiers.demotion.clone()),
             weights: weights
                 .then(|| WeightPlan { auto: self.weights.auto, weights: self.weights.iter().collect() }),
+            reference: self.tiers.reference,
+            places: Places::of(self),
             ..plan
         }
     }

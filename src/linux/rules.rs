@@ -115,6 +115,8 @@ rules! {
 
     DEVICE_REFUSED = "device-refused", "drivers/acpi/acpi_memhotplug.c, mm/memory_hotplug.c: add_memory_resource",
         "the kernel refuses a memory device: not aligned to blocks, on occupied addresses, beyond mem=, or on a node that may not exist";
+    TARGET_NODE = "target-node", "mm/numa_memblks.c: phys_to_target_node",
+        "memory added at an address goes to the node that the tables name for it";
     TIER_DEFAULT = "tier-default", "mm/memory-tiers.c: set_node_memory_tier",
         "without figures memory has the abstract distance of DRAM, 576";
     TIER_DISTANCE = "tier-distance", "mm/memory-tiers.c: mt_perf_to_adistance",

@@ -22,6 +22,8 @@ pub(crate) enum Command {
     Build(Build),
     /// Compute what Linux makes of a machine: nodes, tiers, demotion targets.
     Plan(Plan),
+    /// Tell why a node, a tier or an address is as the plan says.
+    Explain(Explain),
     /// Print a bundled machine description to start from.
     Example(Example),
 }
@@ -150,6 +152,17 @@ pub(crate) enum PlanFormat {
     Text,
     /// For programs; the shape is documented and stable.
     Json,
+}
+
+/// Tell why a node, a tier or an address is as the plan says.
+///
+/// The question stands behind the inputs: node N, tier N, or an address. The answer goes from the bytes of the tables to
+/// the result, with every rule, kernel function and number on the way.
+#[derive(Debug, Args)]
+#[command(override_usage = "memtopo explain [OPTIONS] [INPUT]... <node N | tier N | ADDR>")]
+pub(crate) struct Explain {
+    #[command(flatten)]
+    pub(crate) machine: Machine,
 }
 
 /// Print a bundled machine description to start from.

@@ -1,12 +1,14 @@
 //! Why memory shows the figures that it shows: the cells of the HMAT, where they stand, and the arithmetic.
 
-use super::access::{Access, Class, Coordinates, Locality, normalise, slots_of};
+use super::access::{Access, Locality};
+use super::coordinates::{Class, normalise};
+use super::hmat::slots_of;
 use super::node_set::NodeSet;
 use super::reason::{Fact, Notes, Reason, Subject, Unit};
 use super::rules;
-use crate::tables::hmat::{DataType, LocalityHeader};
+use crate::tables::hmat::DataType;
 use crate::topology::Source;
-use crate::topology::performance::{Content, Matrix, Performance};
+use crate::topology::performance::{Content, Entry, Performance};
 use crate::units::{EntryBaseUnit, MatrixCell, NodeId, ProximityDomain, widen};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -66,13 +68,9 @@ impl Access {
             if let Some(shown) = shown.get_mut(slot) {
                 *shown = Some(locality.entry);
             }
-            let Some(Content::Locality(_, matrix)) =
-                hmat.entries.get(locality.entry).map(|entry| &entry.content)
-            else {
-                continue;
-            };
-            let value = figure(target.coordinates.get(class), locality.kind);
-            if let Some(reason) = self.cell_reason(locality, matrix, number, place, value) {
+            let Some(entry) = hmat.entries.get(locality.entry) else { continue };
+            let value = target.coordinates.get(class).get(locality.kind);
+            if let Some(reason) = self.cell_reason(locality, entry, number, place, value) {
                 notes.reason(subject, reason);
             }
         }
@@ -82,23 +80,21 @@ impl Access {
     fn cell_reason(
         &self,
         locality: &Locality,
-        matrix: &Matrix<'_>,
+        entry: &Entry<'_>,
         number: usize,
         place: usize,
         value: u32,
     ) -> Option<Reason> {
         let (row, column) = locality.cell(number, place)?;
+        let Content::Locality(_, matrix) = &entry.content else { return None };
         let cell = matrix.get(row, column)?;
-        let Locality { kind, base, source, .. } = locality;
+        let Locality { kind, base, cells, .. } = locality;
         if normalise(cell, *base, *kind, self.revision) != value {
             return None;
         }
-        let lists =
-            widen(matrix.initiators.len()).saturating_add(widen(matrix.targets.len())).saturating_mul(4);
-        let index = widen(row).saturating_mul(widen(matrix.targets.len())).saturating_add(widen(column));
-        let cells = source.offset.saturating_add(widen(size_of::<LocalityHeader>())).saturating_add(lists);
-        let at = Source { offset: cells.saturating_add(index.saturating_mul(2)), ..*source };
-        let unit_at = Source { offset: source.offset.saturating_add(BASE_UNIT), ..*source };
+        let before = widen(row.saturating_mul(locality.width).saturating_add(column)).saturating_mul(2);
+        let at = Source { offset: cells.offset.saturating_add(before), ..*cells };
+        let unit_at = Source { offset: entry.link.source.offset.saturating_add(BASE_UNIT), ..*cells };
         let unit = match (self.revision, kind.is_latency()) {
             (1, _) => Unit::None,
             (_, true) => Unit::Picoseconds,
@@ -139,16 +135,6 @@ fn arithmetic(cell: MatrixCell, base: EntryBaseUnit, kind: DataType, revision: u
             text.push_str(&unit.to_string());
             text
         }
-    }
-}
-
-/// One member of coordinates, by data type.
-fn figure(coordinates: &Coordinates, kind: DataType) -> u32 {
-    match kind {
-        DataType::READ_LATENCY => coordinates.read_latency.0,
-        DataType::ACCESS_LATENCY | DataType::WRITE_LATENCY => coordinates.write_latency.0,
-        DataType::READ_BANDWIDTH => coordinates.read_bandwidth.0,
-        _ => coordinates.write_bandwidth.0,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a kernel makes of a machine, as a value for people and programs.
 
-use super::access::{Coordinates, NodeAccess, SideCache};
+use super::access::{NodeAccess, SideCache};
+use super::coordinates::Coordinates;
 use super::demotion::Demotion;
 use super::kernel::{Interleave, Kernel, MapWords, Switches, Version};
 use super::locate::Places;

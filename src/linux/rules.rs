@@ -125,9 +125,9 @@ rules! {
         "memory that kmem adds without figures has five times the abstract distance of DRAM, 2880";
     TIER_EARLY = "tier-early", "mm/memory-tiers.c: memtier_hotplug_callback",
         "memory that was added and brought online before the HMAT is read has the abstract distance of DRAM, for good";
-    TIER_MOVED = "tier-moved", "the owner of the machine",
+    TIER_MOVED = "tier-moved", "mm/memory-tiers.c: set_node_memory_tier",
         "the owner puts the node in this tier; the kernel offers no way to";
-    QUIRK_OFF = "quirk-off", "the owner of the machine",
+    QUIRK_OFF = "quirk-off", "mm/memory-tiers.c: mt_perf_to_adistance",
         "the owner asks for a kernel without this quirk";
     REFERENCE = "reference", "drivers/acpi/numa/hmat.c: hmat_set_default_dram_perf",
         "the reference is the first node with processors and memory";
@@ -139,7 +139,7 @@ rules! {
         "pages go to the nodes of the next slower tier that come first in fallback order and share the distance of the first";
     DEMOTION_LAST = "demotion-last", "mm/memory-tiers.c: establish_demotion_targets",
         "a node of the slowest tier demotes to nobody";
-    DEMOTION_FORBIDDEN = "demotion-forbidden", "the owner of the machine",
+    DEMOTION_FORBIDDEN = "demotion-forbidden", "mm/memory-tiers.c: establish_demotion_targets",
         "the owner forbids demotion from the node, or to every node of the slower tiers";
     WEIGHTS_DEFAULT = "weights-default", "mm/mempolicy.c: reduce_interleave_weights",
         "without bandwidth every weight is 1";
@@ -147,4 +147,17 @@ rules! {
         "each weight is 32 times the node's share of all bandwidth, at least 1, reduced by their common divisor";
     WEIGHTS_BY_HAND = "weights-by-hand", "mm/mempolicy.c",
         "this version has a weight of 1 for each possible node until it is set by hand";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeSet;
+
+    #[test]
+    fn every_rule_has_a_name_of_its_own() {
+        let names: BTreeSet<_> = ALL.iter().map(|rule| rule.id).collect();
+        assert_eq!(names.len(), ALL.len());
+        assert!(ALL.iter().all(|rule| rule.function.contains(".c") && !rule.sentence.ends_with('.')));
+    }
 }

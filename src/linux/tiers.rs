@@ -1,6 +1,7 @@
 //! Memory tiers and demotion (`mm/memory-tiers.c`).
 
-use super::access::{Access, Class, Coordinates, Status};
+use super::access::{Access, Status};
+use super::coordinates::{Class, Coordinates};
 use super::demotion::{Demotion, Limits};
 use super::kernel::Kernel;
 use super::node_set::NodeSet;

@@ -6,6 +6,7 @@ use super::fallback::Ranking;
 use super::memory_map::PAGE;
 use super::node_set::NodeSet;
 use super::nodes::Nodes;
+use super::quirks::Quirk;
 use super::reason::{Reason, Section, Subject};
 use super::rules;
 use super::state::State;
@@ -212,9 +213,11 @@ impl State<'_> {
         self.find_demotion();
         self.weights.show(node);
         let place = self.nodes.domains.domain(node).and_then(|domain| self.access.place(domain));
-        if let Some((place, hmat)) = place.zip(hmat)
-            && self.access.register(place, &self.nodes, hmat, &mut self.notes)
-        {
+        let registered = place
+            .zip(hmat)
+            .is_some_and(|(place, hmat)| self.access.register(place, &self.nodes, hmat, &mut self.notes));
+        let always = !self.kernel.switches.quirks.has(Quirk::StaleWeights) && self.weights.any_known();
+        if registered || always {
             self.publish(node);
             self.weights.reduce(&self.nodes.has_memory, &mut self.notes);
         }
@@ -230,7 +233,10 @@ impl State<'_> {
     /// Finds demotion targets anew; reasons for the ones before do not count any more.
     pub(crate) fn find_demotion(&mut self) {
         self.notes.reasons.retain(|(subject, _)| !matches!(subject, Subject::Demotion(_)));
-        self.tiers.find_demotion(&self.nodes, &self.loads, &mut self.notes);
+        // With `numa=fake=` distances are no longer those of the table.
+        let from_table = self.nodes.distances.size() > 0 && self.kernel.command_line.numa_fake.is_none();
+        let slit = self.topology.distances.as_ref().filter(|_| from_table);
+        self.tiers.find_demotion(&self.nodes, &self.loads, slit, &mut self.notes);
     }
 
     /// Nodes that count as DRAM when the kernel looks for a reference: with processors and memory of the boot.

@@ -3,6 +3,7 @@
 
 use super::added::OnlinePolicy;
 use super::command_line::CommandLine;
+use super::quirks::Quirks;
 use crate::range::AddressRange;
 use crate::units::ApicId;
 use alloc::string::String;
@@ -68,6 +69,7 @@ impl Version {
                 Self::V7_2 => SoftReserved::AnyOverlap,
             },
             memory_map_words: if since_7_2 { MapWords::Long } else { MapWords::Short },
+            quirks: Quirks::ALL,
         }
     }
 }
@@ -101,6 +103,8 @@ pub struct Switches {
     pub soft_reserved: SoftReserved,
     /// The words of the memory map in the log.
     pub memory_map_words: MapWords,
+    /// What hardly anybody wants of it.
+    pub quirks: Quirks,
 }
 
 /// What a kernel knows of weighted interleave.

@@ -1,14 +1,17 @@
 //! What a kernel makes of a machine, as a value for people and programs.
 
 use super::access::{NodeAccess, SideCache};
+use super::coordinates::Coordinates;
+use super::demotion::Demotion;
 use super::kernel::{Interleave, Kernel, MapWords, Switches, Version};
+use super::locate::Places;
 use super::memory_map::{MapRange, MemoryMap, PAGE, pages};
 use super::node_set::NodeSet;
 use super::nodes::Description;
 use super::reason::{Notes, Reason, Section, Subject, Unknown};
 use super::srat::AcceptedMemory;
 use super::state::{Failure, Inputs, State};
-use super::tiers::{Demotion, TierId};
+use super::tiers::TierId;
 use crate::units::{ByteCount, Distance, NodeId, ProximityDomain};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -102,6 +105,10 @@ pub struct Plan {
     pub weights: Option<WeightPlan>,
     /// Whether memory-side caches show their address mode.
     pub cache_address_mode: bool,
+    /// The reference DRAM and its figures, where abstract distances come from figures.
+    pub reference: Option<(NodeId, Coordinates)>,
+    /// Who owns which addresses.
+    pub places: Places,
     /// What the inputs do not tell.
     pub unknown: Vec<Unknown>,
     /// Why, fact by fact.
@@ -175,6 +182,8 @@ impl Plan {
             demotion_logged: demotion_log,
             weights: None,
             cache_address_mode,
+            reference: None,
+            places: Places::default(),
             unknown: notes.unknown,
             reasons: notes.reasons,
         }
@@ -258,6 +267,8 @@ impl State<'_> {
             demotion: told(Section::Demotion).then(|| self.tiers.demotion.clone()),
             weights: weights
                 .then(|| WeightPlan { auto: self.weights.auto, weights: self.weights.iter().collect() }),
+            reference: self.tiers.reference,
+            places: Places::of(self),
             ..plan
         }
     }

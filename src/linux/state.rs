@@ -10,7 +10,8 @@ use super::kernel::Kernel;
 use super::memory_map::{MapFailure, MemoryMap};
 use super::node_set::NodeSet;
 use super::nodes::{Description, Nodes, Stop};
-use super::reason::{Fact, Notes, Reason, Section, Subject};
+use super::quirks::Quirk;
+use super::reason::{Fact, Notes, Reason, Section, Subject, Unit};
 use super::rules;
 use super::soft_reserved::DaxDevice;
 use super::srat::AcceptedMemory;
@@ -124,7 +125,7 @@ impl<'a> State<'a> {
             access: Access::default(),
             fallback,
             loads,
-            tiers: Tiers::default(),
+            tiers: Tiers { quirks: kernel.switches.quirks, ..Tiers::default() },
             weights,
             added: Vec::new(),
             zones,
@@ -147,7 +148,7 @@ impl<'a> State<'a> {
         for device in memory_devices {
             let before = self.nodes.has_memory.clone();
             if let Err(refusal) = self.add_device(device) {
-                let fact = Fact::known("start", device.range.start.0);
+                let fact = Fact::known("start", device.range.start.0).of(Unit::Address);
                 let detail = format!("{refusal:?}");
                 let reason = Reason::new(rules::DEVICE_REFUSED).with([fact]).because(detail);
                 self.notes.reason(Subject::MemoryMap, reason);
@@ -172,6 +173,9 @@ impl<'a> State<'a> {
         }
         self.tiers.find_reference(&dram, &self.nodes, &self.access, self.kernel, &mut self.notes);
 
+        if !self.kernel.switches.quirks.has(Quirk::EarlyDevices) {
+            self.forget_early();
+        }
         let hmat = self.topology.performance.as_ref();
         for node in self.nodes.has_memory.iter() {
             if !self.tiers.distance.contains_key(&node) {
@@ -180,6 +184,14 @@ impl<'a> State<'a> {
         }
         self.find_demotion();
         Ok(())
+    }
+
+    /// Lets go of the tiers of nodes that got theirs before the HMAT was read.
+    fn forget_early(&mut self) {
+        for node in core::mem::take(&mut self.tiers.distance).into_keys() {
+            self.tiers.leave(node);
+            self.notes.reasons.retain(|(subject, _)| *subject != Subject::Tier(node));
+        }
     }
 
     /// Loads a driver, by module name. Drivers that change nothing here are accepted.

@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Command::Dump(args) => cmd::dump::run(&args, cli.color),
         Command::Build(args) => cmd::build::run(&args),
         Command::Plan(args) => cmd::plan::run(&args, cli.color),
+        Command::Explain(args) => cmd::explain::run(args, cli.color),
         Command::Example(args) => cmd::example::run(&args),
     };
     match result {

@@ -1,6 +1,7 @@
 //! A node put into another tier by the owner of the machine. The kernel has no way to do that; what follows from it,
 //! the demotion targets, is found as the kernel finds them.
 
+use super::changes::Change;
 use super::reason::{Fact, Reason, Subject};
 use super::rules;
 use super::state::State;
@@ -63,10 +64,26 @@ impl State<'_> {
     }
 
     /// The reasons that the distance had before are given back.
-    fn replace_distance(&mut self, node: NodeId, to: AbstractDistance, reasons: Vec<Reason>) -> Vec<Reason> {
-        self.tiers.leave(node);
+    pub(crate) fn replace_distance(
+        &mut self,
+        node: NodeId,
+        to: AbstractDistance,
+        reasons: Vec<Reason>,
+    ) -> Vec<Reason> {
+        let (from, tier) = (self.tiers.leave(node), to.tier());
         self.tiers.distance.insert(node, to);
-        self.tiers.tiers.entry(to.tier()).or_default().insert(node);
+        let nodes = self.tiers.tiers.entry(tier).or_default();
+        nodes.insert(node);
+        if from != Some(tier) {
+            if nodes.len() == 1 {
+                self.changed(Change::TierCreated(tier), Reason::new(rules::TIER_CREATED));
+            }
+            let reason = reasons.last().cloned().unwrap_or(Reason::new(rules::TIER_MOVED));
+            self.changed(Change::NodeMoved { node, from, to: Some(tier) }, reason);
+            if let Some(from) = from.filter(|from| !self.tiers.tiers.contains_key(from)) {
+                self.changed(Change::TierRemoved(from), Reason::new(rules::TIER_EMPTY));
+            }
+        }
         let mut before = Vec::new();
         self.notes.reasons.retain(|(subject, reason)| {
             let about = *subject == Subject::Tier(node);

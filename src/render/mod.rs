@@ -11,5 +11,9 @@ pub mod json;
 pub mod plan_json;
 #[cfg(feature = "alloc")]
 pub mod plan_text;
+#[cfg(feature = "alloc")]
+mod steps_json;
+#[cfg(feature = "alloc")]
+pub mod steps_text;
 pub mod style;
 pub mod value;

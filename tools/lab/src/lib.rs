@@ -1,5 +1,14 @@
 //! The kernel laboratory: boots a real, unmodified Linux under an emulator on given firmware tables, captures what
 //! it made of them, and compares that with memtopo's plan.
 
+pub mod boot;
+pub mod case;
+pub mod cpio;
+mod events;
 pub mod fetch;
+pub mod guest;
+pub mod json;
+pub mod log;
+pub mod sysfs;
+pub mod tar;
 pub mod workshop;

@@ -1,7 +1,8 @@
 //! `lab`: boot a real kernel on firmware tables and compare.
 
 use clap::{Parser, Subcommand};
-use memtopo_lab::fetch;
+use memtopo_lab::case::Located;
+use memtopo_lab::{boot, fetch};
 use memtopo_lab::workshop::{Kernel, Workshop};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,6 +22,20 @@ struct Cli {
 enum Task {
     /// Fetch the public packages: kernels, emulator, busybox.
     Fetch,
+    /// Boot a case, or a folder of tables, and keep what the kernel made of it.
+    Boot(Boot),
+}
+
+#[derive(Debug, clap::Args)]
+struct Boot {
+    /// A case folder, a case.json, or a folder of table binaries.
+    case: PathBuf,
+    /// Where the capture goes; target/lab/boots/NAME without it.
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// Linux to boot: 7.2, 6.12 or 6.1.
+    #[arg(long, default_value = "7.2")]
+    kernel: Kernel,
 }
 
 fn main() -> ExitCode {
@@ -37,6 +52,16 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let workshop = Workshop::open(cli.cache)?;
     match cli.command {
+        Task::Boot(args) => {
+            let located = Located::read(&args.case)?;
+            let started = std::time::Instant::now();
+            let result = boot::run(&workshop, args.kernel, &located)?;
+            let out = args.out.unwrap_or_else(|| workshop.path("boots").join(&located.case.name));
+            result.write(&out, &located, args.kernel)?;
+            let outcome = result.observed["outcome"].as_str().unwrap_or_default();
+            println!("{}: {outcome} after {:.1} s", out.display(), started.elapsed().as_secs_f64());
+            Ok(ExitCode::SUCCESS)
+        }
         Task::Fetch => {
             let mut complete = true;
             for (name, result) in fetch::run(&workshop, &Kernel::ALL)? {

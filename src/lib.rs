@@ -1,4 +1,4 @@
-//! memtopo
+#![doc = include_str!("../README.md")]
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -17,6 +17,10 @@
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
+
+// What `arbitrary` derives names the standard library.
+#[cfg(feature = "arbitrary")]
+extern crate std;
 
 #[cfg(feature = "alloc")]
 pub mod bundle;

@@ -1,7 +1,11 @@
-//! Where the tests find real data: kernel captures and firmware tables, kept outside the project.
+//! What tests share: where they find real data (kernel captures and firmware tables, kept outside the project), and
+//! made-up tables.
 
 extern crate std;
 
+use crate::tables::header::{Identity, SdtHeader};
+use crate::tables::output::{Seal, TableWriter};
+use crate::units::Signature;
 use alloc::vec::Vec;
 use std::path::PathBuf;
 use std::{eprintln, fs};
@@ -28,4 +32,14 @@ pub(crate) fn listing(folder: &std::path::Path) -> Vec<PathBuf> {
     let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     paths
+}
+
+/// A sound table with this signature and body.
+pub(crate) fn sdt(signature: &[u8; 4], body: &[u8]) -> Vec<u8> {
+    let header = SdtHeader::new(Signature(*signature), 1, Identity::default());
+    let mut bytes = Vec::new();
+    let mut writer = TableWriter::new(&mut bytes, &header);
+    writer.raw(body);
+    writer.finish(Seal::Fill).unwrap();
+    bytes
 }

@@ -120,7 +120,8 @@ pub fn read(bytes: &[u8]) -> Result<MapReading, TableError> {
     } else if is_plausible_e820(bytes) {
         read_e820(bytes)
     } else {
-        MapReading::default()
+        // A log may hold bytes that no text should.
+        read_text(bytes)
     };
     if reading == MapReading::default() {
         return Err(TableError {

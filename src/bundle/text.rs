@@ -43,10 +43,12 @@ pub(crate) fn decode(bytes: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// Whether decoded bytes are text: not empty, and without a NUL, which every binary form has near its start.
+/// Whether decoded bytes are text: not empty, and without the control characters, above all NUL, and the bytes alien to
+/// UTF-8 that binary forms have near their start.
 pub(crate) fn is_text(bytes: &[u8]) -> bool {
     const LOOK: usize = 4096;
-    !bytes.is_empty() && !bytes.iter().take(LOOK).any(|byte| *byte == 0)
+    let alien = |byte: &u8| matches!(byte, 0..=8 | 0x0e..=0x1a | 0x1c..=0x1f | 0xf8..=0xff);
+    !bytes.is_empty() && !bytes.iter().take(LOOK).any(alien)
 }
 
 /// A hexadecimal number with or without `0x`, of at most 64 bits.
@@ -73,7 +75,9 @@ mod tests {
         assert_eq!(*decode(b"\xfe\xff\0A\0\n"), *b"A\n");
         assert_eq!(*decode(b"\xef\xbb\xbfA"), *b"A");
         assert!(matches!(decode(b"A"), Cow::Borrowed(b"A")));
-        assert!(!is_text(b"") && !is_text(b"SRAT\x30\0\0\0") && is_text(b"SRAT @ 0x0"));
+        assert!(
+            !is_text(b"\xff\xff") && !is_text(b"") && !is_text(b"SRAT\x30\0\0\0") && is_text(b"SRAT @ 0x0")
+        );
     }
 
     #[test]

@@ -1,1 +1,33 @@
 //! What Linux would do: the behaviour of the kernel as pure functions of topology, memory map and parameters.
+//!
+//! [`plan`] is the way in. The boot goes through the rooms in the kernel's order: [`memory_map`], [`srat`] and
+//! [`nodes`], [`fallback`], [`access`], [`interleave`], [`tiers`]; the result is a [`State`], which events can
+//! change, and of which a [`Plan`] is the printable view.
+
+pub mod access;
+pub mod added;
+pub mod blocks;
+pub mod command_line;
+pub mod cpus;
+pub mod distances;
+pub mod domains;
+mod emulation;
+pub mod fallback;
+pub mod interleave;
+pub mod kernel;
+pub mod memory_map;
+mod movable;
+pub mod node_set;
+pub mod nodes;
+pub mod plan;
+pub mod ranges;
+pub mod reason;
+pub mod rules;
+pub mod soft_reserved;
+pub mod srat;
+pub mod state;
+pub mod tiers;
+
+pub use kernel::{Kernel, Version};
+pub use plan::{Outcome, Plan, plan};
+pub use state::{Inputs, State};

@@ -22,7 +22,7 @@ pub fn table<W: Write>(
 ) -> fmt::Result {
     json.begin_object()?;
     json.key("signature")?;
-    json.string(anatomy.table())?;
+    json.string(Latin1(&anatomy.table().0))?;
     json.key("format")?;
     json.string(format_name(format))?;
     if let Format::EfiMap { stride } = format {

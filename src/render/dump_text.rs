@@ -230,7 +230,9 @@ impl<W: Write> Printer<'_, W> {
             let unit = self.scale.map_or("", |scale| scale.unit());
             let heading = Column(format_args!("{} {unit}", list.label), LABEL_WIDTH);
             write!(self.out, "{:8}{:RAW_WIDTH$} {heading}", "", "")?;
-            for column in 0..row_bytes.checked_div(list.stride).unwrap_or(0) {
+            // As many as there are: the count that the table declares may be anything.
+            let first = part.bytes.chunks(row_bytes).next().unwrap_or_default();
+            for column in 0..first.len().checked_div(list.stride).unwrap_or(0) {
                 let heading = RightColumn(format_args!("to {}", name(columns, column)), CELL_WIDTH);
                 write!(self.out, " {heading}")?;
             }

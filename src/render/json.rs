@@ -151,7 +151,8 @@ impl<W: Write> Write for Escape<W> {
                 '"' => self.0.write_str("\\\"")?,
                 '\\' => self.0.write_str("\\\\")?,
                 '\n' => self.0.write_str("\\n")?,
-                control if control < ' ' || control == '\u{7f}' => {
+                // C1 controls too: a terminal may obey them.
+                control if control.is_control() => {
                     write!(self.0, "\\u{:04x}", u32::from(control))?;
                 }
                 other => self.0.write_char(other)?,

@@ -5,5 +5,7 @@ pub mod dsl;
 pub mod dump_json;
 pub mod dump_text;
 pub mod json;
+#[cfg(feature = "alloc")]
+pub mod plan_json;
 pub mod style;
 pub mod value;

@@ -236,3 +236,162 @@ impl CdatStructure for Dslbis {}
 impl CdatStructure for Dsmscis {}
 impl CdatStructure for Dsis {}
 impl CdatStructure for Dsemts {}
+
+#[cfg(all(test, feature = "alloc"))]
+mod tests {
+    use super::*;
+    use crate::tables::anatomy::Format;
+    use crate::tables::anatomy::testing::{
+        Walked, assert_covered, assert_length_lies, assert_truncations, assert_unknown_kept, hex, rest,
+    };
+    use crate::tables::hmat::{
+        CacheAssociativity, CacheAttributes, CacheLevel, CacheLineSize, CacheWritePolicy, DataType,
+        LocalityFlags,
+    };
+    use crate::tables::output::SliceOutput;
+    use crate::units::{ByteCount, DeviceAddr, DsmasHandle, EntryBaseUnit, MatrixCell};
+    use alloc::vec::Vec;
+
+    /// One structure of each type.
+    const EXAMPLE: &str = "
+        94000000 01 17 000000000000 00000000
+        00 00 1800 01 04 0000 0000000000000000 0000000004000000
+        01 00 1800 01 00 00 00 e803000000000000 9600 0000 0000 0000
+        02 00 1400 01 000000 0000004000000000 11114000
+        03 00 0800 01 01 0000
+        04 00 1800 01 01 0000 0000000000000000 0000000004000000
+        05 00 2000 00 000000 6400000000000000 0001 0000 fa00 0000 0001 ffff 2c01 0000";
+
+    fn walk(input: &[u8]) -> Walked {
+        Ok(Cdat::parse(input)?.entries().map(|entry| entry.map(drop)).collect())
+    }
+
+    fn cache_attributes() -> CacheAttributes {
+        CacheAttributes::default()
+            .with_total_levels(CacheLevel(1))
+            .with_level(CacheLevel(1))
+            .with_associativity(CacheAssociativity::DIRECT_MAPPED)
+            .with_write_policy(CacheWritePolicy::WRITE_BACK)
+            .with_line_size(CacheLineSize(64))
+    }
+
+    #[test]
+    fn the_example_reads_field_by_field() {
+        let bytes = hex(EXAMPLE);
+        let cdat = Cdat::parse(&bytes).unwrap();
+        assert_eq!((cdat.header().revision.get(), cdat.header().sequence.get()), (1, 0));
+        assert_eq!((cdat.faults().count(), cdat.trailing().len()), (0, 0));
+        let entries: Vec<_> = cdat.entries().collect::<Result<_, _>>().unwrap();
+        let [
+            Entry::Dsmas(dsmas),
+            Entry::Dslbis(dslbis),
+            Entry::Dsmscis(dsmscis),
+            Entry::Dsis(dsis),
+            Entry::Dsemts(dsemts),
+            Entry::Sslbis(sslbis),
+        ] = entries[..]
+        else {
+            panic!("{entries:?}")
+        };
+        let one = DsmasHandle(1);
+
+        assert_eq!((dsmas.r#type.get(), dsmas.length.get()), (0, Length(24)));
+        assert_eq!((dsmas.handle.get(), dsmas.flags.get()), (one, DsmasFlags::NON_VOLATILE));
+        assert_eq!((dsmas.dpa_base.get(), dsmas.dpa_length.get()), (DeviceAddr(0), ByteCount(16 << 30)));
+
+        assert_eq!((dslbis.r#type.get(), dslbis.length.get()), (1, Length(24)));
+        assert_eq!((dslbis.handle.get(), dslbis.flags.get()), (one, LocalityFlags(0)));
+        assert_eq!(dslbis.data_type.get(), DataType::ACCESS_LATENCY);
+        assert_eq!(dslbis.entry_base_unit.get(), EntryBaseUnit(1000));
+        assert_eq!(dslbis.entry0.get(), MatrixCell(150));
+        assert_eq!((dslbis.entry1.get(), dslbis.entry2.get()), (MatrixCell(0), MatrixCell(0)));
+
+        assert_eq!((dsmscis.r#type.get(), dsmscis.length.get()), (2, Length(20)));
+        assert_eq!((dsmscis.handle.get(), dsmscis.cache_size.get()), (one, ByteCount(1 << 30)));
+        assert_eq!(dsmscis.cache_attributes.get(), cache_attributes());
+
+        assert_eq!((dsis.r#type.get(), dsis.length.get()), (3, Length(8)));
+        assert_eq!((dsis.flags.get(), dsis.handle.get()), (DsisFlags::MEMORY_ATTACHED, one));
+
+        assert_eq!((dsemts.r#type.get(), dsemts.length.get()), (4, Length(24)));
+        assert_eq!((dsemts.handle.get(), dsemts.memory_use.get()), (one, EfiMemoryUse::SPECIFIC_PURPOSE));
+        assert_eq!((dsemts.dpa_offset.get(), dsemts.dpa_length.get()), (ByteCount(0), ByteCount(16 << 30)));
+
+        let header = sslbis.header();
+        assert_eq!((header.r#type.get(), header.length.get()), (5, Length(32)));
+        assert_eq!(header.data_type.get(), DataType::ACCESS_LATENCY);
+        assert_eq!(header.entry_base_unit.get(), EntryBaseUnit(100));
+        let paths: Vec<_> =
+            sslbis.entries().iter().map(|path| (path.port_x.get(), path.port_y.get())).collect();
+        assert_eq!(paths, [(PortId::UPSTREAM, PortId(0)), (PortId::UPSTREAM, PortId::ANY)]);
+        let values: Vec<_> = sslbis.entries().iter().map(|path| path.value.get().0).collect();
+        assert_eq!((values, sslbis.rest().len()), ([250, 300].to_vec(), 0));
+    }
+
+    fn write_example<O: Output>(output: O) -> Result<u64, WriteError> {
+        let (one, size) = (DsmasHandle(1), ByteCount(16 << 30));
+        let latency = DataType::ACCESS_LATENCY;
+        let mut writer = CdatWriter::new(output, &CdatHeader::new(1, 0));
+        writer.push(&Dsmas::new(one, DeviceAddr(0), size, DsmasFlags::NON_VOLATILE));
+        writer.push(&Dslbis::new(one, latency, EntryBaseUnit(1000), MatrixCell(150)));
+        writer.push(&Dsmscis::new(one, ByteCount(1 << 30), cache_attributes()));
+        writer.push(&Dsis::new(one, DsisFlags::MEMORY_ATTACHED));
+        writer.push(&Dsemts::new(one, EfiMemoryUse::SPECIFIC_PURPOSE, ByteCount(0), size));
+        let paths = [(PortId(0), 250), (PortId::ANY, 300)]
+            .map(|(port, value)| SslbisEntry::new(PortId::UPSTREAM, port, MatrixCell(value)));
+        writer.push_sslbis(&SslbisHeader::new(latency, EntryBaseUnit(100)), &paths)?;
+        writer.finish(Seal::Fill)
+    }
+
+    #[test]
+    fn the_writer_makes_the_example() {
+        let mut written = Vec::new();
+        assert_eq!(write_example(&mut written), Ok(148));
+        assert_eq!(written, hex(EXAMPLE));
+        let needed = write_example(SliceOutput::new(&mut [])).unwrap_err();
+        assert_eq!(needed, WriteError::BufferTooSmall { needed: 148, available: 0 });
+    }
+
+    #[test]
+    fn damage_is_told_and_covered() {
+        let bytes = hex(EXAMPLE);
+        assert_truncations(Format::Cdat, &bytes, Cdat::FIXED, walk);
+        assert_length_lies(Format::Cdat, &bytes, walk);
+        assert_unknown_kept(Format::Cdat, &bytes, walk);
+        let groups = assert_covered(Format::Cdat, &bytes);
+        assert_eq!(groups.len(), 7);
+        assert!(groups.iter().all(|group| rest(group).is_empty() && group.faults == [None; 2]));
+    }
+
+    #[test]
+    fn an_sslbis_has_as_many_entries_as_its_length_has_room_for() {
+        for length in 16..=35_u8 {
+            let mut bytes = hex("33000000 02 00 000000000000 00000000 05 00 0000 03 000000 0100000000000000");
+            bytes[18] = length;
+            bytes.resize(16 + usize::from(length), 0x5a);
+            let cdat = Cdat::parse(&bytes).unwrap();
+            let Some(Ok(Entry::Sslbis(sslbis))) = cdat.entries().next() else { panic!() };
+            assert_eq!(sslbis.entries().len(), usize::from(length - 16) / 8);
+            assert_eq!(sslbis.rest().len(), usize::from(length - 16) % 8);
+            let groups = assert_covered(Format::Cdat, &bytes);
+            assert_eq!((rest(&groups[1]), groups[1].faults), (sslbis.rest(), [None; 2]));
+        }
+    }
+
+    #[test]
+    fn what_a_length_field_cannot_say_is_refused_and_leaves_nothing() {
+        let mut bytes = Vec::new();
+        let mut writer = CdatWriter::new(&mut bytes, &CdatHeader::new(2, 7));
+        let header = SslbisHeader::new(DataType::ACCESS_BANDWIDTH, EntryBaseUnit(1));
+        let path = SslbisEntry::new(PortId::UPSTREAM, PortId::ANY, MatrixCell(1));
+        let error = writer.push_sslbis(&header, &[path; 8190]);
+        assert_eq!(error, Err(WriteError::TooLong { table: Signature::CDAT, length: 65536, limit: 65535 }));
+        writer.push_sslbis(&header, &[path; 8189]).unwrap();
+        assert_eq!(writer.finish(Seal::Fill), Ok(16 + 65528));
+        let cdat = Cdat::parse(&bytes).unwrap();
+        assert_eq!(
+            (cdat.header().revision.get(), cdat.header().sequence.get(), cdat.faults().count()),
+            (2, 7, 0)
+        );
+    }
+}

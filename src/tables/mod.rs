@@ -22,6 +22,8 @@ pub mod layout;
 pub mod madt;
 pub mod msct;
 pub mod output;
+#[cfg(all(test, feature = "alloc"))]
+mod real;
 pub mod root;
 pub mod schema;
 pub mod slit;

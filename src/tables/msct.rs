@@ -251,3 +251,95 @@ impl<O: Output> MsctWriter<O> {
         self.table.finish(seal)
     }
 }
+
+#[cfg(all(test, feature = "alloc"))]
+mod tests {
+    use super::*;
+    use crate::tables::anatomy::Format;
+    use crate::tables::anatomy::testing::{
+        IDENTITY, Walked, assert_covered, assert_length_lies, assert_truncations, assert_unknown_kept, hex,
+        rest,
+    };
+    use alloc::vec::Vec;
+
+    /// Three domains alike.
+    const EXAMPLE: &str = "
+        4d534354 4e000000 01 ef 4d544f504f20 4558414d504c4520 01000000 4d54504f 01000000
+        38000000 02000000 00000000 ffffffff13000000
+        01 16 00000000 02000000 08000000 0000000004000000";
+
+    fn walk(input: &[u8]) -> Walked {
+        Ok(Msct::parse(input)?.entries().map(|entry| entry.map(drop)).collect())
+    }
+
+    #[test]
+    fn the_example_reads_and_writes() {
+        let bytes = hex(EXAMPLE);
+        let msct = Msct::parse(&bytes).unwrap();
+        assert_eq!((msct.table().revision(), msct.table().faults().count()), (1, 0));
+        assert_eq!(msct.prologue().proximity_offset.get(), Hex(0x38));
+        assert_eq!((msct.proximity_domains(), msct.clock_domains()), (3, 1));
+        assert_eq!(msct.prologue().max_physical_address.get(), PhysAddr(0x13_ffff_ffff));
+        assert_eq!(msct.gap(), Ok(&[][..]));
+        let entries: Vec<_> = msct.entries().collect::<Result<_, _>>().unwrap();
+        let [Entry::ProximityDomain(domains)] = entries[..] else { panic!("{entries:?}") };
+        assert_eq!((domains.revision.get(), domains.length.get()), (1, Length(22)));
+        assert_eq!(domains.domain_range_low.get(), ProximityDomain(0));
+        assert_eq!(domains.domain_range_high.get(), ProximityDomain(2));
+        assert_eq!(domains.processor_capacity.get(), 8);
+        assert_eq!(domains.memory_capacity.get(), ByteCount(16 << 30));
+
+        let mut written = Vec::new();
+        let bounds = MsctPrologue::new(3, 1, PhysAddr(0x13_ffff_ffff));
+        let mut writer = MsctWriter::new(&mut written, IDENTITY, &bounds);
+        let (low, high) = (ProximityDomain(0), ProximityDomain(2));
+        writer.push(&ProximityDomainInformation::new(low, high, 8, ByteCount(16 << 30)));
+        assert_eq!(writer.finish(Seal::Fill), Ok(78));
+        assert_eq!(written, bytes);
+    }
+
+    #[test]
+    fn damage_is_told_and_covered() {
+        let bytes = hex(EXAMPLE);
+        assert_truncations(Format::Sdt, &bytes, Msct::FIXED, walk);
+        assert_length_lies(Format::Sdt, &bytes, walk);
+        assert_unknown_kept(Format::Sdt, &bytes, walk);
+        let groups = assert_covered(Format::Sdt, &bytes);
+        assert_eq!(groups.len(), 3);
+        assert!(groups.iter().all(|group| rest(group).is_empty() && group.faults == [None; 2]));
+    }
+
+    #[test]
+    fn the_structures_begin_where_the_offset_says() {
+        let mut bytes = hex(EXAMPLE);
+        bytes.splice(56..56, [0xaa; 6]);
+        bytes[36] = 62;
+        bytes[4] += 6;
+        let msct = Msct::parse(&bytes).unwrap();
+        assert_eq!(msct.gap(), Ok(&[0xaa; 6][..]));
+        assert_eq!(msct.raw_entries().next().map(|raw| raw.unwrap().offset), Some(62));
+        let groups = assert_covered(Format::Sdt, &bytes);
+        assert_eq!((groups.len(), groups[1].lists()[0].bytes), (3, &[0xaa; 6][..]));
+        assert_eq!((groups[2].offset, rest(&groups[2]).len()), (62, 0));
+
+        // Inside the fixed fields: taken for the usual 56. Behind the table: no structures, and told.
+        for offset in [0, 55_u32] {
+            bytes[36..40].copy_from_slice(&offset.to_le_bytes());
+            let msct = Msct::parse(&bytes).unwrap();
+            assert_eq!(
+                (msct.gap(), msct.raw_entries().next().map(|raw| raw.is_ok())),
+                (Ok(&[][..]), Some(false))
+            );
+            assert_covered(Format::Sdt, &bytes);
+        }
+        for offset in [85, u32::MAX] {
+            bytes[36..40].copy_from_slice(&offset.to_le_bytes());
+            let msct = Msct::parse(&bytes).unwrap();
+            assert!(msct.entries().next().is_none());
+            let error = msct.gap().unwrap_err();
+            assert_eq!((error.expected, error.found), (u64::from(offset) - 36, 48));
+            let groups = assert_covered(Format::Sdt, &bytes);
+            assert_eq!((groups.len(), groups[1].faults[0]), (2, Some(error)));
+        }
+    }
+}

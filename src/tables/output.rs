@@ -20,7 +20,8 @@ pub trait Output {
     /// Appends `bytes`.
     #[inline]
     fn put(&mut self, bytes: &[u8]) {
-        if let Some(room) = self.claim(bytes.len()) {
+        // The second look at the length is what lets the compiler see that the copy cannot panic.
+        if let Some(room) = self.claim(bytes.len()).and_then(|room| room.get_mut(..bytes.len())) {
             room.copy_from_slice(bytes);
         }
     }
@@ -46,7 +47,8 @@ impl Output for SliceOutput<'_> {
     fn claim(&mut self, length: usize) -> Option<&mut [u8]> {
         let start = self.length;
         self.length = start.saturating_add(length);
-        self.buffer.get_mut(start..self.length)
+        // In this form the compiler sees how long the room is.
+        self.buffer.get_mut(start..)?.get_mut(..length)
     }
 
     fn written(&mut self) -> (&mut [u8], u64) {
@@ -56,18 +58,28 @@ impl Output for SliceOutput<'_> {
     }
 }
 
+/// Bytes from which on a vector grows by a 32nd only.
+#[cfg(feature = "alloc")]
+const LARGE: usize = 1 << 20;
+
+/// Grows as needed: to twice its size while that is little, and beyond by what is written and at most 4 percent
+/// more. A caller who knows the length does best to reserve it, and can learn it from a [`SliceOutput`] of an
+/// empty slice.
 #[cfg(feature = "alloc")]
 impl Output for alloc::vec::Vec<u8> {
     #[inline]
     fn claim(&mut self, length: usize) -> Option<&mut [u8]> {
+        grow(self, length);
         let start = self.len();
-        // A block that outweighs all before it, a matrix, must not make the vector double: the room that it
-        // leaves would weigh as much again. Growth stays geometric, because each such block doubles the length.
-        if length > start {
-            self.reserve_exact(length);
-        }
         self.resize(start.saturating_add(length), 0);
         self.get_mut(start..)
+    }
+
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        // As the trait has it, but without zeroes that are written over at once.
+        grow(self, bytes.len());
+        self.extend_from_slice(bytes);
     }
 
     fn written(&mut self) -> (&mut [u8], u64) {
@@ -76,10 +88,27 @@ impl Output for alloc::vec::Vec<u8> {
     }
 }
 
+/// Makes room for `length` more bytes.
+#[cfg(feature = "alloc")]
+#[inline]
+fn grow(vec: &mut alloc::vec::Vec<u8>, length: usize) {
+    let start = vec.len();
+    if vec.capacity().saturating_sub(start) < length {
+        // Doubling would make a vector with a matrix of many megabytes twice as large for one more structure.
+        let spare = if start < LARGE { start } else { start >> 5 };
+        vec.reserve_exact(length.max(spare));
+    }
+}
+
 impl<O: Output> Output for &mut O {
     #[inline]
     fn claim(&mut self, length: usize) -> Option<&mut [u8]> {
         (**self).claim(length)
+    }
+
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        (**self).put(bytes);
     }
 
     fn written(&mut self) -> (&mut [u8], u64) {

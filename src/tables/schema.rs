@@ -92,6 +92,8 @@ const KNOWN: &[TableSchema] = &[
     super::hmat::SCHEMA,
     super::madt::SCHEMA,
     super::msct::SCHEMA,
+    super::root::RSDT_SCHEMA,
+    super::root::XSDT_SCHEMA,
     super::slit::SCHEMA,
     super::srat::SCHEMA,
 ];
@@ -106,5 +108,119 @@ impl TableSchema {
             prologue: None,
             body: Body::Opaque,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tables::layout::{Field, Kind, MAX_LISTS, Row, Structure};
+
+    /// Every layout there is, with the table it belongs to.
+    fn every_layout(mut check: impl FnMut(&str, &Layout)) {
+        check("headers", &crate::tables::header::SdtHeader::LAYOUT);
+        check("headers", &crate::tables::cdat::CdatHeader::LAYOUT);
+        check("RSDP", &crate::tables::root::RsdpV1::LAYOUT);
+        check("RSDP", &crate::tables::root::RsdpExtension::LAYOUT);
+        check("EFI", &crate::tables::efi::EfiDescriptor::LAYOUT);
+        check("E820", &crate::tables::e820::E820Entry::LAYOUT);
+        for schema in KNOWN {
+            schema.prologue.iter().for_each(|layout| check(schema.name, layout));
+            if let Body::Structures(structures) = schema.body {
+                structures.layouts.iter().for_each(|(_, layout)| check(schema.name, layout));
+            }
+        }
+    }
+
+    /// Checks that `fields` follow each other from 0 to `size` and mean something.
+    fn assert_fields(table: &str, id: &str, fields: &[Field], size: usize) {
+        let mut next = 0;
+        for (index, field) in fields.iter().enumerate() {
+            assert_eq!(field.offset, next, "{table} {id} {}", field.key);
+            assert!(field.width > 0 && !field.key.is_empty(), "{table} {id}");
+            assert!(!field.is_number() || field.width <= 8, "{table} {id} {}", field.key);
+            let twins = fields[..index].iter().filter(|earlier| earlier.key == field.key).count();
+            assert_eq!(twins, 0, "{table} {id} {}", field.key);
+            let bits = u32::try_from(field.width).unwrap() * 8;
+            match field.kind {
+                Kind::Code(names) => {
+                    for (index, name) in names.iter().enumerate() {
+                        assert!(bits == 64 || name.value < 1 << bits, "{table} {id} {}", name.name);
+                        assert!(names[..index].iter().all(|earlier| earlier.value != name.value), "{id}");
+                    }
+                }
+                Kind::Flags(groups) => {
+                    let mut taken = 0_u64;
+                    for group in groups {
+                        let mask = (u64::MAX >> (64 - group.width)) << group.shift;
+                        assert_eq!(taken & mask, 0, "{table} {id} {}", group.name);
+                        assert!(group.shift + group.width <= bits, "{table} {id} {}", group.name);
+                        assert_eq!(group.extract(mask), u64::MAX >> (64 - group.width));
+                        assert!(group.values.iter().all(|name| name.value < 1 << group.width));
+                        taken |= mask;
+                    }
+                }
+                _ => {}
+            }
+            next += field.width;
+        }
+        assert_eq!(next, size, "{table} {id}");
+    }
+
+    #[test]
+    fn the_fields_of_every_layout_follow_each_other_to_its_end() {
+        let mut layouts = 0;
+        every_layout(|table, layout| {
+            layouts += 1;
+            assert_fields(table, layout.id, layout.fields, layout.size);
+            assert!(layout.lists.len() <= MAX_LISTS, "{table} {}", layout.id);
+            for (index, list) in layout.lists.iter().enumerate() {
+                assert_fields(table, list.key, list.element, list.stride);
+                assert!(layout.fields.iter().all(|field| field.key != list.key), "{table} {}", list.key);
+                if let Row::Matrix { rows, columns } = list.row {
+                    assert!(rows < index && columns < index, "{table} {}", list.key);
+                }
+            }
+        });
+        assert!(layouts >= 34, "{layouts}");
+    }
+
+    #[test]
+    fn every_layout_of_a_table_has_a_name_of_its_own_and_is_found_by_it() {
+        for schema in KNOWN {
+            assert!(KNOWN.iter().filter(|other| other.signature == schema.signature).count() <= 1);
+            let Body::Structures(structures) = schema.body else { continue };
+            let [(type_at, type_width), (length_at, length_width)] = structures.framing.fields();
+            for (kind, layout) in structures.layouts {
+                let found = structures.by_id(layout.id).unwrap();
+                assert_eq!((found.0, found.1.size), (*kind, layout.size), "{}", layout.id);
+                let same = structures.layouts.iter().filter(|(_, other)| other.id == layout.id);
+                assert_eq!(same.count(), 1, "{}", layout.id);
+                // Type and length stand where the walker looks for them.
+                let [first, ..] = layout.fields else { panic!("{}", layout.id) };
+                assert_eq!((first.offset, first.width), (type_at, type_width), "{}", layout.id);
+                let length = layout.fields.iter().find(|field| matches!(field.kind, Kind::Length)).unwrap();
+                assert_eq!((length.offset, length.width), (length_at, length_width), "{}", layout.id);
+            }
+        }
+    }
+
+    #[test]
+    fn a_structure_shorter_than_its_fields_has_empty_lists() {
+        every_layout(|table, layout| {
+            let zeros = [0; 200];
+            for length in 0..layout.size {
+                let (parts, needed) = layout.parts(&zeros[..length]);
+                assert_eq!(needed, layout.size as u64, "{table} {}", layout.id);
+                assert!(parts.iter().all(|part| part.bytes.is_empty() && part.count == 0));
+            }
+            // Whatever the fields say, the lists stay inside the structure.
+            let ones = [0xff; 400];
+            let (parts, needed) = layout.parts(&ones);
+            assert!(needed >= layout.size as u64);
+            for (part, _) in parts.iter().zip(layout.lists) {
+                assert!(part.offset + part.bytes.len() <= ones.len(), "{table} {}", layout.id);
+            }
+        });
     }
 }

@@ -195,3 +195,103 @@ impl<O: Output> SlitWriter<O> {
         self.table.finish(seal)
     }
 }
+
+#[cfg(all(test, feature = "alloc"))]
+mod tests {
+    use super::*;
+    use crate::tables::anatomy::Format;
+    use crate::tables::anatomy::testing::{IDENTITY, assert_covered, hex, rest};
+    use crate::tables::output::SliceOutput;
+    use alloc::vec::Vec;
+
+    /// Three localities.
+    const EXAMPLE: &str = "
+        534c4954 35000000 01 ac 4d544f504f20 4558414d504c4520 01000000 4d54504f 01000000
+        0300000000000000 0a151e 150a1f 1e1f0a";
+
+    #[test]
+    fn the_example_reads_and_writes() {
+        const ROWS: [[u8; 3]; 3] = [[10, 21, 30], [21, 10, 31], [30, 31, 10]];
+        let bytes = hex(EXAMPLE);
+        let slit = Slit::parse(&bytes).unwrap();
+        assert_eq!((slit.localities(), slit.table().faults().count()), (3, 0));
+        let matrix = slit.matrix().unwrap();
+        assert_eq!((matrix.localities(), matrix.distances().len()), (3, 9));
+        for (from, row) in ROWS.iter().enumerate() {
+            for (to, distance) in row.iter().enumerate() {
+                assert_eq!(matrix.distance(from, to), Some(Distance(*distance)));
+            }
+            assert_eq!(matrix.distance(from, 3), None);
+        }
+        assert_eq!((matrix.row(3), matrix.rest().len()), (None, 0));
+
+        let mut written = Vec::new();
+        let writer = SlitWriter::new(&mut written, IDENTITY, 3, |from, to| Distance(ROWS[from][to]));
+        assert_eq!(writer.finish(Seal::Fill), Ok(53));
+        assert_eq!(written, bytes);
+
+        let header = *slit.table().header();
+        let prologue = SlitPrologue { locality_count: 3.into() };
+        let mut buffer = [0; 53];
+        let mut writer = SlitWriter::with_header(SliceOutput::new(&mut buffer), &header, &prologue);
+        writer.push_raw(&bytes[44..]);
+        assert_eq!(writer.finish(Seal::Keep), Ok(53));
+        assert_eq!(buffer[..], bytes);
+    }
+
+    #[test]
+    fn every_truncation_is_told() {
+        let bytes = hex(EXAMPLE);
+        for end in 0..bytes.len() {
+            let cut = &bytes[..end];
+            if end >= 36 {
+                let groups = assert_covered(Format::Sdt, cut);
+                assert!(groups.iter().flat_map(|group| group.faults).flatten().count() >= 1, "{end}");
+            }
+            match Slit::parse(cut) {
+                Err(_) => assert!(end < 44, "{end}"),
+                Ok(slit) => {
+                    let error = slit.matrix().unwrap_err();
+                    assert_eq!((error.cause, error.offset), (Cause::ListOverrun, 36));
+                    assert_eq!((error.expected, error.found), (17, end as u64 - 36));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_number_of_localities_is_safe() {
+        for count in [0, 1, 2, 4, 255, 65536, 1 << 31, 1 << 32, (1 << 32) + 1, 1 << 63, u64::MAX] {
+            let mut bytes = hex(EXAMPLE);
+            bytes[36..44].copy_from_slice(&u64::to_le_bytes(count));
+            let slit = Slit::parse(&bytes).unwrap();
+            assert_eq!(slit.localities(), count);
+            let groups = assert_covered(Format::Sdt, &bytes);
+            match slit.matrix() {
+                Ok(matrix) => {
+                    assert!(count <= 3);
+                    assert_eq!(matrix.rest().len() as u64, 9 - count * count);
+                    assert_eq!(matrix.rest(), rest(&groups[1]));
+                    assert_eq!(matrix.row(usize::try_from(count).unwrap()), None);
+                }
+                Err(error) => {
+                    assert!(count > 3);
+                    assert_eq!(groups[1].faults[0], Some(error));
+                    assert_eq!(error.expected, count.saturating_mul(count).saturating_add(8));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_matrix_makes_a_vector_no_larger_than_it_has_to_be() {
+        let mut bytes = Vec::new();
+        let writer = SlitWriter::new(&mut bytes, IDENTITY, 1000, |from, to| Distance((from ^ to) as u8));
+        assert_eq!(writer.finish(Seal::Fill), Ok(1_000_044));
+        assert!(bytes.capacity() < 1_050_000, "{}", bytes.capacity());
+        let measured =
+            SlitWriter::new(SliceOutput::new(&mut []), IDENTITY, u16::MAX, |_, _| panic!("measuring"));
+        let needed = 44 + 65535 * 65535;
+        assert_eq!(measured.finish(Seal::Fill), Err(WriteError::BufferTooSmall { needed, available: 0 }));
+    }
+}

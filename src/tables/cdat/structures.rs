@@ -183,7 +183,7 @@ layout! {
 
 layout! {
     /// The fixed part of a Switch Scoped Latency and Bandwidth Information Structure (SSLBIS), type 5. The view with
-    /// the entries is [`Sslbis`].
+    /// the entries is [`Sslbis`](super::Sslbis).
     SslbisHeader("sslbis", "Switch Scoped Latency and Bandwidth Information Structure", 16) {
         /// Structure type: 5.
         r#type: u8 = "Subtable Type",

@@ -202,7 +202,7 @@ layout! {
 
 layout! {
     /// The fixed part of a CXL Fixed Memory Window Structure (CFMWS), type 1: CXL 3.1 §9.18.1.3. The view with the
-    /// targets is [`FixedMemoryWindow`].
+    /// targets is [`FixedMemoryWindow`](super::FixedMemoryWindow).
     FixedMemoryWindowHeader("cxl_fixed_memory_window", "CXL Fixed Memory Window Structure", 36) {
         /// Structure type: 1.
         r#type: u8 = "Subtable Type",
@@ -236,7 +236,7 @@ layout! {
 
 layout! {
     /// The fixed part of a CXL XOR Interleave Math Structure (CXIMS), type 2: CXL 3.1 §9.18.1.4. The view with the
-    /// maps is [`XorInterleaveMath`].
+    /// maps is [`XorInterleaveMath`](super::XorInterleaveMath).
     XorInterleaveMathHeader("cxl_xor_interleave_math", "CXL XOR Interleave Math Structure", 8) {
         /// Structure type: 2.
         r#type: u8 = "Subtable Type",
@@ -258,7 +258,7 @@ layout! {
 
 layout! {
     /// RCEC Downstream Port Association Structure (RDPAS), type 3, in the form of CXL 4.0 that ACPICA has since
-    /// 2026: layout C of three. The view that finds out which is [`Rdpas`].
+    /// 2026: layout C of three. The view that finds out which is [`Rdpas`](super::Rdpas).
     RdpasC("rcec_downstream_port_association", "RCEC Downstream Port Association Structure", 20) {
         /// Structure type: 3.
         r#type: u8 = "Subtable Type",

@@ -270,7 +270,7 @@ layout! {
 
 layout! {
     /// The fixed part of System Locality Latency and Bandwidth Information, type 1: ACPI 6.5 §5.2.28.4. The view
-    /// with the lists is [`Locality`].
+    /// with the lists is [`Locality`](super::Locality).
     LocalityHeader("system_locality", "System Locality Latency and Bandwidth Information", 32) {
         /// Structure type: 1.
         r#type: u16 = "Structure Type",
@@ -307,7 +307,7 @@ layout! {
 
 layout! {
     /// The fixed part of Memory Side Cache Information, type 2: ACPI 6.6 §5.2.28.5. The view with the handles is
-    /// [`MemorySideCache`].
+    /// [`MemorySideCache`](super::MemorySideCache).
     MemorySideCacheHeader("memory_side_cache", "Memory Side Cache Information", 32) {
         /// Structure type: 2.
         r#type: u16 = "Structure Type",

@@ -54,12 +54,17 @@ impl Texts {
 /// # Errors
 /// Something of the host is missing or fails; a guest that dies is a result.
 pub fn run(workshop: &Workshop, kernel: Kernel, located: &Located) -> Result<Boot> {
+    // On a busy host an emulated guest now and then falls silent for good; a second one does not.
+    attempt(workshop, kernel, located).or_else(|_| attempt(workshop, kernel, located))
+}
+
+fn attempt(workshop: &Workshop, kernel: Kernel, located: &Located) -> Result<Boot> {
     let guest = match Guest::start(workshop, kernel, located, false)? {
         Start::Up(guest) => guest,
         // Once more, with the log on the console.
-        Start::Dead(first) => match Guest::start(workshop, kernel, located, true)? {
+        Start::Dead(_) => match Guest::start(workshop, kernel, located, true)? {
             Start::Dead(dead) => return Ok(died(located, &dead)),
-            Start::Up(_) => return Ok(died(located, &first)),
+            Start::Up(guest) => guest,
         },
     };
     finish(*guest, located)

@@ -170,7 +170,7 @@ fn add_memory(guest: &mut Guest, event: &Value, index: usize) -> Result<Done> {
         "node": domain});
     let mut done = Done::one("add", &index.to_string(), "ok".to_owned());
     if let Err(words) = monitor.execute("device_add", device)? {
-        if !words.contains("overlap") && !words.contains("is used by") && !words.contains("in use") {
+        if !words.contains("conflicts with memory device") {
             bail!("the emulator refuses the DIMM: {words}");
         }
         monitor.execute("object-del", json!({"id": backend}))?.ok();

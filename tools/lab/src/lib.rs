@@ -3,6 +3,7 @@
 
 pub mod boot;
 pub mod case;
+pub mod compare;
 pub mod cpio;
 mod events;
 pub mod fetch;

@@ -1,10 +1,13 @@
 //! `lab`: boot a real kernel on firmware tables and compare.
 
 use clap::{Parser, Subcommand};
+use anyhow::Context;
 use memtopo_lab::case::Located;
+use memtopo_lab::compare::{Answer, compare};
 use memtopo_lab::{boot, fetch};
 use memtopo_lab::workshop::{Kernel, Workshop};
-use std::path::PathBuf;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(Debug, Parser)]
@@ -24,6 +27,19 @@ enum Task {
     Fetch,
     /// Boot a case, or a folder of tables, and keep what the kernel made of it.
     Boot(Boot),
+    /// Compare two captures of the same boot.
+    Agree(Agree),
+}
+
+#[derive(Debug, clap::Args)]
+struct Agree {
+    /// A case folder.
+    first: PathBuf,
+    /// Another one.
+    second: PathBuf,
+    /// Which kernel's captures.
+    #[arg(long, default_value = "7.2")]
+    kernel: Kernel,
 }
 
 #[derive(Debug, clap::Args)]
@@ -52,6 +68,20 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let workshop = Workshop::open(cli.cache)?;
     match cli.command {
+        Task::Agree(args) => {
+            let read = |folder: &Path| -> anyhow::Result<Value> {
+                let path = folder.join(args.kernel.observed_file());
+                let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+                Ok(serde_json::from_str(&text)?)
+            };
+            let report = compare(&read(&args.first)?, &read(&args.second)?, Answer::Capture);
+            for difference in &report.differences {
+                println!("{difference}");
+            }
+            let sections: Vec<_> = report.agreed.iter().map(|(name, count)| format!("{name} {count}")).collect();
+            println!("{} values agree ({}), {} differ", report.total(), sections.join(", "), report.differences.len());
+            Ok(ExitCode::from(u8::from(!report.differences.is_empty())))
+        }
         Task::Boot(args) => {
             let located = Located::read(&args.case)?;
             let started = std::time::Instant::now();

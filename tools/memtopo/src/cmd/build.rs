@@ -2,8 +2,8 @@
 
 use crate::args::Build;
 use crate::input::{self, Named};
-use crate::spec::{self, Built};
-use anyhow::{Context, Result, ensure};
+use crate::spec::{self, Built, Output};
+use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
@@ -12,17 +12,19 @@ use std::io::{self, Write};
 pub(crate) fn run(args: &Build) -> Result<()> {
     let Named { name, bytes } = input::read_file(&args.spec)?;
     let text = String::from_utf8(bytes).with_context(|| format!("{name}: expected text"))?;
-    let built = spec::build(&text, args.reseal).with_context(|| name)?;
+    let Output { tables, images } = spec::build(&text, args.reseal).with_context(|| name)?;
     let Some(folder) = &args.output else {
-        let [only] = built.as_slice() else {
-            ensure!(!built.is_empty(), "nothing to build");
-            anyhow::bail!("{} tables: name a folder with -o", built.len());
+        // One image holds all its tables.
+        let only = match (images.as_slice(), tables.as_slice()) {
+            ([image], _) => image,
+            ([], [table]) => table,
+            _ => bail!("{} tables: name a folder with -o", tables.len()),
         };
         io::stdout().write_all(&only.bytes)?;
         return Ok(());
     };
     fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    for (file, bytes) in file_names(&built) {
+    for (file, bytes) in file_names(&tables).into_iter().chain(file_names(&images)) {
         let path = folder.join(file);
         fs::write(&path, bytes).with_context(|| path.display().to_string())?;
     }
@@ -36,19 +38,16 @@ fn file_names(built: &[Built]) -> Vec<(String, &[u8])> {
         *count.entry(&table.name).or_default() += 1;
     }
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    let name = |table: &Built| {
-        let stem =
-            table.name.replace(|character: char| !character.is_ascii_alphanumeric() && character != '_', "_");
-        stem
-    };
+    let plain = |character: char| character.is_ascii_alphanumeric() || "_.-".contains(character);
     built
         .iter()
         .map(|table| {
             let index = seen.entry(&table.name).or_default();
             *index += 1;
+            let stem = table.name.replace(|character| !plain(character), "_");
             let file = match count.get(table.name.as_str()) {
-                Some(1) => format!("{}.bin", name(table)),
-                _ => format!("{}{index}.bin", name(table)),
+                Some(1) => format!("{stem}.bin"),
+                _ => format!("{stem}{index}.bin"),
             };
             (file, table.bytes.as_slice())
         })

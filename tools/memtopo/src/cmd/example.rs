@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use std::fmt::Write;
 
 /// Every bundled description, by name.
-const EXAMPLES: [(&str, &str); 3] = [
+pub(crate) const EXAMPLES: [(&str, &str); 3] = [
     ("two-node", include_str!("../../examples/two-node.toml")),
     ("two-socket-cxl", include_str!("../../examples/two-socket-cxl.toml")),
     ("accelerator", include_str!("../../examples/accelerator.toml")),

@@ -4,7 +4,7 @@
 //! checksum are taken as they stand, so that a damaged table comes back as it was; where they are left out
 //! they are filled in.
 
-use super::Built;
+use super::{Built, Output};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use memtopo::tables::cdat::CdatHeader;
 use memtopo::tables::e820::E820Entry;
@@ -19,12 +19,54 @@ use serde_json::{Map, Value};
 type Object = Map<String, Value>;
 
 /// Builds every table of a dump; `reseal` fills in lengths of tables and checksums whatever the dump says.
-pub(crate) fn build(dump: &Value, reseal: bool) -> Result<Vec<Built>> {
+pub(crate) fn build(dump: &Value, reseal: bool) -> Result<Output> {
     let schema = dump.get("schema").and_then(Value::as_str).unwrap_or_default();
     ensure!(schema == "memtopo.dump/1", "schema: expected \"memtopo.dump/1\", found {schema:?}");
     let tables = dump.get("tables").and_then(Value::as_array).context("tables: expected a list")?;
-    let table = |(index, value)| table(value, reseal).with_context(|| format!("tables[{index}]"));
-    tables.iter().enumerate().map(table).collect()
+    let build = |(index, value)| table(value, reseal).with_context(|| format!("tables[{index}]"));
+    let built = tables.iter().enumerate().map(build).collect::<Result<Vec<_>>>()?;
+    let inputs = dump.get("inputs").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let image = |(index, input)| {
+        let of_input = tables.iter().zip(&built).filter_map(|(table, built)| {
+            let source = table.get("source")?;
+            let place = (source.get("input")?.as_u64()?, source.get("offset")?.as_u64()?);
+            (usize::try_from(place.0) == Ok(index)).then_some((place.1, built))
+        });
+        image(input, of_input.collect()).with_context(|| format!("inputs[{index}]")).transpose()
+    };
+    let images = inputs.iter().enumerate().filter_map(image).collect::<Result<_>>()?;
+    Ok(Output { tables: built, images })
+}
+
+/// Puts an input together again from its tables and what lies between them; nothing when it is one bare table, or no
+/// container of bytes.
+fn image(input: &Value, tables: Vec<(u64, &Built)>) -> Result<Option<Built>> {
+    let gaps = input.get("uncovered").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let container = input.get("container").and_then(Value::as_str).unwrap_or_default();
+    if !["tables", "memory-image"].contains(&container) || (tables.len() < 2 && gaps.is_empty()) {
+        return Ok(None);
+    }
+    let mut pieces: Vec<(u64, Vec<u8>)> =
+        tables.into_iter().map(|(offset, built)| (offset, built.bytes.clone())).collect();
+    for gap in gaps {
+        let gap = gap.as_object().context("uncovered: expected objects")?;
+        let offset =
+            gap.get("offset").and_then(Value::as_u64).context("uncovered: offset: expected a number")?;
+        pieces.push((offset, hex_bytes(gap, "bytes")?));
+    }
+    pieces.sort_by_key(|(offset, _)| *offset);
+    let mut bytes = Vec::new();
+    for (offset, piece) in pieces {
+        let expected = u64::try_from(bytes.len())?;
+        ensure!(
+            offset == expected,
+            "the next piece is expected at offset {expected:#x}, found at {offset:#x}"
+        );
+        bytes.extend(piece);
+    }
+    let name = input.get("name").and_then(Value::as_str).unwrap_or_default();
+    let stem = std::path::Path::new(name).file_stem().map_or("input".into(), |stem| stem.to_string_lossy());
+    Ok(Some(Built { name: format!("{stem}.image"), bytes }))
 }
 
 /// Where the length and the checksum of a table stand, and what the checksum covers.
@@ -265,5 +307,87 @@ fn reject_unknown<'a>(object: &Object, known: impl Iterator<Item = &'a str> + Cl
     match object.keys().find(|key| !explains(key) && known.clone().all(|known| known != *key)) {
         Some(key) => bail!("{key}: no such field"),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cmd::example;
+    use memtopo::render::json::JsonWriter;
+    use memtopo::render::style::Colour;
+    use memtopo::render::{dsl, dump_json, dump_text};
+    use memtopo::tables::anatomy::{Format, anatomy};
+
+    /// Dumps `bytes` in every form and gives what comes back from the JSON.
+    fn back(format: Format, bytes: &[u8]) -> Vec<u8> {
+        let apart = || anatomy(format, bytes).unwrap();
+        let mut text = String::new();
+        for form in [dump_text::Form::Fields, dump_text::Form::Hex] {
+            dump_text::table(&mut text, form, Colour::On, "test", bytes, apart()).unwrap();
+        }
+        dsl::table(&mut text, apart(), |_| ()).unwrap();
+        let mut json = JsonWriter::new(String::new());
+        dump_json::table(&mut json, format, apart(), |_| Ok(())).unwrap();
+        let value = serde_json::from_str(&json.into_inner()).unwrap();
+        table(&value, false).unwrap().bytes
+    }
+
+    /// A small generator (xorshift), so that a failure can be repeated.
+    fn next(state: &mut u64) -> usize {
+        *state ^= *state << 13;
+        *state ^= *state >> 7;
+        *state ^= *state << 17;
+        usize::try_from(*state >> 33).unwrap()
+    }
+
+    #[test]
+    fn damaged_tables_come_back_as_they_were() {
+        let mut state = 0x5eed_u64;
+        for (_, toml) in example::EXAMPLES {
+            for built in super::super::build(toml, false).unwrap().tables {
+                let format = if built.name.starts_with("CDAT") { Format::Cdat } else { Format::Sdt };
+                let least = if format == Format::Cdat { 16 } else { 36 };
+                for _ in 0..400 {
+                    let mut bytes = built.bytes.clone();
+                    for _ in 0..=next(&mut state) % 3 {
+                        let at = next(&mut state) % bytes.len();
+                        bytes[at] =
+                            [0, 1, 0x7f, 0xff, next(&mut state).to_le_bytes()[0]][next(&mut state) % 5];
+                    }
+                    match next(&mut state) % 4 {
+                        0 => bytes.truncate(least + next(&mut state) % (bytes.len() - least + 1)),
+                        1 => bytes.extend([0xaa; 5]),
+                        _ => {}
+                    }
+                    assert_eq!(back(format, &bytes), bytes, "{} {bytes:02x?}", built.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_misspelt_field_is_named_with_its_place() {
+        let dump = serde_json::json!({"schema": "memtopo.dump/1", "tables": [{
+            "signature": "SRAT", "format": "sdt", "header": {"signature": "SRAT", "revison": 3},
+        }]});
+        let error = format!("{:#}", build(&dump, false).unwrap_err());
+        assert_eq!(error, "tables[0]: header: revison: no such field");
+    }
+
+    #[test]
+    fn what_is_left_out_is_filled_in() {
+        let dump = serde_json::json!({"schema": "memtopo.dump/1", "tables": [{
+            "signature": "SRAT", "format": "sdt",
+            "header": {"signature": "SRAT", "revision": 3, "oem_id": "MTOPO "},
+            "fields": {"table_revision": 1},
+            "structures": [{"kind": "its_affinity", "proximity_domain": 2, "its_id": "0x5"}],
+        }]});
+        let bytes = build(&dump, false).unwrap().tables.remove(0).bytes;
+        // 36 of header, 12 of fixed part, 12 of ITS affinity.
+        assert_eq!(bytes.len(), 60);
+        assert_eq!(bytes[4..8], 60_u32.to_le_bytes());
+        assert_eq!(bytes[48..], [4, 12, 2, 0, 0, 0, 0, 0, 5, 0, 0, 0]);
+        assert_eq!(bytes.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte)), 0);
     }
 }

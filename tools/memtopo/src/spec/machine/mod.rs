@@ -5,7 +5,9 @@
 mod tables;
 mod text;
 
+use crate::input::address_range;
 use anyhow::{Context, Result};
+use memtopo::range::AddressRange;
 use serde::Deserialize;
 pub(crate) use text::{Cell, Range, Size};
 
@@ -260,6 +262,14 @@ impl Machine {
             // The parser's own message spans lines and draws the place; one line has to do.
             let line = error.span().map_or(0, |span| toml[..span.start].lines().count().max(1));
             anyhow::anyhow!("line {line}: {}", error.message())
+        })
+    }
+
+    /// The memory that is there at boot, each range with whether it is meant for specific uses.
+    pub(crate) fn memory(&self) -> impl Iterator<Item = (AddressRange, bool)> {
+        self.domains.iter().flat_map(|domain| {
+            let range = |range: &Range| address_range(range.start, range.size);
+            domain.memory.iter().filter_map(range).map(|range| (range, domain.specific_purpose))
         })
     }
 

@@ -1,0 +1,4 @@
+//! What the benches compare: inputs of a given size, and the plain loops to compare with.
+
+pub mod inputs;
+pub mod plain;

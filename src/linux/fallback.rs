@@ -1,0 +1,119 @@
+//! The order in which nodes stand in for each other (`mm/page_alloc.c: find_next_best_node`,
+//! `__build_all_zonelists`).
+
+use super::distances::DistanceTable;
+use super::node_set::NodeSet;
+use crate::units::NodeId;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// How often each node stands in for others: breaks ties between nodes at the same distance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loads {
+    loads: Vec<u32>,
+    max_nodes: u64,
+}
+
+impl Loads {
+    fn get(&self, node: NodeId) -> u64 {
+        let at = usize::try_from(node.0).unwrap_or(usize::MAX);
+        self.loads.get(at).copied().map_or(0, u64::from)
+    }
+
+    fn add(&mut self, node: NodeId) {
+        if let Some(load) = usize::try_from(node.0).ok().and_then(|at| self.loads.get_mut(at)) {
+            *load = load.saturating_add(1);
+        }
+    }
+}
+
+/// What ranks nodes, besides their distance.
+#[derive(Clone, Copy, Debug)]
+pub struct Ranking<'a> {
+    /// Node distances.
+    pub distances: &'a DistanceTable,
+    /// Nodes with memory.
+    pub has_memory: &'a NodeSet,
+    /// Nodes that are avoided a little, because their processors will want the memory themselves.
+    pub has_cpu: &'a NodeSet,
+}
+
+impl Ranking<'_> {
+    /// `candidates` in the order in which they stand in for `node`: the node itself first when it is one of
+    /// them, then by distance, penalties and loads.
+    ///
+    /// The kernel looks for the best one again and again. Loads do not change in between, so sorting once gives
+    /// the same order.
+    #[must_use]
+    pub fn order(&self, node: NodeId, candidates: &NodeSet, loads: &Loads) -> Vec<NodeId> {
+        let value = |other: NodeId| {
+            let distance = u64::from(self.distances.get(node, other).0);
+            let penalties = u64::from(other < node).saturating_add(u64::from(self.has_cpu.contains(other)));
+            distance.saturating_add(penalties).saturating_mul(loads.max_nodes).saturating_add(loads.get(other))
+        };
+        let with_memory = candidates.iter().filter(|other| self.has_memory.contains(*other));
+        let mut order: Vec<(bool, u64, NodeId)> =
+            with_memory.map(|other| (other != node, value(other), other)).collect();
+        order.sort_unstable();
+        order.into_iter().map(|(_, _, other)| other).collect()
+    }
+
+    /// Builds the lists of all possible nodes, each with its place in the log line `Fallback order for Node`,
+    /// and the loads that are left over.
+    #[must_use]
+    pub fn build(&self, possible: &NodeSet, max_nodes: u32) -> (Vec<(NodeId, Vec<NodeId>)>, Loads) {
+        let size = possible.last().map_or(0, |last| usize::try_from(last.0).unwrap_or_default().saturating_add(1));
+        let mut loads = Loads { loads: vec![0; size], max_nodes: u64::from(max_nodes) };
+        let mut lists = Vec::new();
+        for node in possible.iter() {
+            let order = self.order(node, self.has_memory, &loads);
+            let mut before = node;
+            for other in &order {
+                if self.distances.get(node, *other) != self.distances.get(node, before) {
+                    loads.add(*other);
+                }
+                before = *other;
+            }
+            lists.push((node, order));
+        }
+        (lists, loads)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::Distance;
+
+    fn lists(slit: &[&[u8]]) -> Vec<Vec<u32>> {
+        let mut distances = DistanceTable::with_defaults(slit.len());
+        for (row, from) in slit.iter().zip(0..) {
+            for (cell, to) in row.iter().zip(0..) {
+                distances.set(NodeId(from), NodeId(to), Distance(*cell));
+            }
+        }
+        let all: NodeSet = (0..4).map(NodeId).collect();
+        let ranking = Ranking { distances: &distances, has_memory: &all, has_cpu: &NodeSet::new() };
+        let (lists, _) = ranking.build(&all, 1024);
+        lists.into_iter().map(|(_, order)| order.into_iter().map(|node| node.0).collect()).collect()
+    }
+
+    #[test]
+    fn orders_are_those_of_booted_kernels() {
+        // Example C of the tiers sheet: log lines of a 7.2.12 boot.
+        let c = lists(&[&[10, 20, 30, 40], &[20, 10, 40, 30], &[30, 40, 10, 50], &[40, 30, 50, 10]]);
+        assert_eq!(c, [[0, 1, 2, 3], [1, 0, 3, 2], [2, 0, 1, 3], [3, 1, 0, 2]]);
+    }
+
+    #[test]
+    fn loads_turn_ties() {
+        // Example A: six nodes without a SLIT, memory on nodes 3 and 4.
+        let memory: NodeSet = [NodeId(3), NodeId(4)].into_iter().collect();
+        let possible: NodeSet = (0..6).map(NodeId).collect();
+        let distances = DistanceTable::default();
+        let ranking = Ranking { distances: &distances, has_memory: &memory, has_cpu: &NodeSet::new() };
+        let (lists, _) = ranking.build(&possible, 1024);
+        let orders: Vec<[u32; 2]> = lists.iter().map(|(_, order)| [order[0].0, order[1].0]).collect();
+        assert_eq!(orders, [[3, 4], [4, 3], [3, 4], [3, 4], [4, 3], [4, 3]]);
+    }
+}

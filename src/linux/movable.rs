@@ -1,0 +1,202 @@
+//! Where the movable zone of each node begins at boot (`mm/mm_init.c: find_zone_movable_pfns_for_nodes`).
+
+use super::command_line::CoreSize;
+use super::kernel::Kernel;
+use super::memory_map::{MemoryMap, PAGE};
+use super::node_set::NodeSet;
+use super::nodes::Nodes;
+use super::ranges::Piece;
+use super::reason::{Notes, Section};
+use crate::range::AddressRange;
+use crate::tables::e820::E820Type;
+use crate::units::{NodeId, PhysAddr};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+/// Pages that zones are aligned to: the largest block of the page allocator, 4 MiB.
+const ALIGNMENT: u64 = 1024;
+/// First page that 32-bit devices cannot reach.
+const FIRST_NORMAL: u64 = 1 << 20;
+/// First page that ISA devices cannot reach.
+const FIRST_DMA32: u64 = 4096;
+
+/// What the kernel takes before it looks at nodes, wherever the boot loader puts the rest.
+const ALWAYS_RESERVED: [AddressRange; 1] = [AddressRange::new(PhysAddr(0), PhysAddr(1 << 20))];
+
+/// Finds the first page of the movable zone for each node that has one, and the nodes that have memory outside it.
+pub(crate) fn settle(nodes: &mut Nodes, map: &MemoryMap, kernel: &Kernel, notes: &mut Notes) {
+    let line = &kernel.command_line;
+    let mirror = line.kernelcore_mirror && !line.movable_node && !map.mirrored.is_empty();
+    let mut starts = BTreeMap::new();
+    if line.movable_node {
+        starts = of_hot_pluggable(nodes, map, kernel, notes);
+    } else if mirror {
+        for piece in not_mirrored(&nodes.pieces, &map.mirrored) {
+            let first = piece.range.start.0 >> 12;
+            if let Some(node) = piece.node.filter(|_| first >= FIRST_NORMAL) {
+                let start = starts.entry(node).or_insert(first);
+                *start = first.min(*start);
+            }
+        }
+    } else if let Some(core) = kernel_pages(&nodes.pieces, line.kernelcore, line.movablecore) {
+        starts = distribute(nodes, core, first_of_highest_zone(map));
+    }
+    round(&mut starts, &nodes.pieces);
+
+    let in_kernel_zone = |piece: &Piece, start: u64| {
+        let mirrored = || mirror && map.mirrored.iter().any(|range| range.overlaps(&piece.range));
+        (piece.range.start.0 >> 12) < start || mirrored()
+    };
+    nodes.has_normal_memory = nodes
+        .pieces
+        .iter()
+        .filter_map(|piece| Some((piece, piece.node?)))
+        .filter(|(piece, node)| starts.get(node).is_none_or(|start| in_kernel_zone(piece, *start)))
+        .map(|(_, node)| node)
+        .collect();
+    nodes.movable_start = starts;
+}
+
+/// Up to a whole block, unless nothing is left behind it.
+fn round(starts: &mut BTreeMap<NodeId, u64>, pieces: &[Piece]) {
+    starts.retain(|node, start| {
+        let own = pieces.iter().filter(|piece| piece.node == Some(*node));
+        let end = own.map(|piece| piece.range.end.0 >> 12).max().unwrap_or_default();
+        *start = start.checked_next_multiple_of(ALIGNMENT).unwrap_or(u64::MAX);
+        *start < end
+    });
+}
+
+/// `movable_node`: everything from the first hot-pluggable page of a node on, unless something was reserved on
+/// the node before it was known (`numa_clear_kernel_node_hotplug`).
+fn of_hot_pluggable(
+    nodes: &Nodes,
+    map: &MemoryMap,
+    kernel: &Kernel,
+    notes: &mut Notes,
+) -> BTreeMap<NodeId, u64> {
+    let mut starts: BTreeMap<NodeId, u64> = BTreeMap::new();
+    for piece in &nodes.pieces {
+        let Some(node) = piece.node else { continue };
+        let marked = nodes.hot_pluggable.iter().filter_map(|range| range.intersect(&piece.range));
+        if let Some(first) = marked.map(|range| range.start.0 >> 12).min() {
+            let start = starts.entry(node).or_insert(first);
+            *start = first.min(*start);
+        }
+    }
+    let soft_reserved: Vec<AddressRange> = map.of_kind(E820Type::SOFT_RESERVED).collect();
+    let reserved = || ALWAYS_RESERVED.iter().chain(&soft_reserved).chain(&kernel.platform.reserved);
+    let kernel_nodes: NodeSet = nodes
+        .ranges
+        .iter()
+        .filter(|entry| reserved().any(|range| range.overlaps(&entry.range)))
+        .map(|entry| entry.node)
+        .collect();
+    starts.retain(|node, _| !kernel_nodes.contains(*node));
+    if !starts.is_empty() && kernel.platform.reserved.is_empty() {
+        notes.missing(
+            Section::NormalMemory,
+            "early reservations (initrd, kernel image, firmware tables), which cost a node its movable zone",
+        );
+    }
+    starts
+}
+
+/// The RAM that is not mirrored.
+fn not_mirrored(pieces: &[Piece], mirrored: &[AddressRange]) -> Vec<Piece> {
+    let mut sorted = mirrored.to_vec();
+    sorted.sort_unstable();
+    let mut left = Vec::new();
+    for piece in pieces {
+        let mut at = piece.range.start;
+        for range in sorted.iter().filter(|range| range.overlaps(&piece.range)) {
+            if at < range.start {
+                left.push(Piece { range: AddressRange::new(at, range.start), node: piece.node });
+            }
+            at = at.max(range.end);
+        }
+        if at < piece.range.end {
+            left.push(Piece { range: AddressRange::new(at, piece.range.end), node: piece.node });
+        }
+    }
+    left
+}
+
+/// How many pages the kernel keeps for itself by `kernelcore=` and `movablecore=`; `None` for all of them.
+fn kernel_pages(pieces: &[Piece], kernelcore: CoreSize, movablecore: CoreSize) -> Option<u64> {
+    let total = pieces.iter().map(Piece::pages).fold(0, u64::saturating_add);
+    let pages = |size: CoreSize| match size.percent {
+        0 => size.bytes.checked_div(PAGE).unwrap_or_default(),
+        percent => total.saturating_mul(100).saturating_mul(percent).checked_div(10_000).unwrap_or_default(),
+    };
+    let mut core = pages(kernelcore);
+    let movable = pages(movablecore);
+    if movable > 0 {
+        let movable = movable.checked_next_multiple_of(ALIGNMENT).unwrap_or(u64::MAX).min(total);
+        core = core.max(total.saturating_sub(movable));
+    }
+    (core > 0 && core < total).then_some(core)
+}
+
+/// The lowest page of the highest kernel zone that has any pages.
+fn first_of_highest_zone(map: &MemoryMap) -> u64 {
+    if map.max_pfn > FIRST_NORMAL {
+        FIRST_NORMAL
+    } else if map.max_pfn > FIRST_DMA32 {
+        FIRST_DMA32
+    } else {
+        map.ram.first().map_or(0, |ram| ram.start.0 >> 12)
+    }
+}
+
+/// Spreads the pages that the kernel keeps evenly over the nodes. Memory below the highest zone is always kept.
+fn distribute(nodes: &Nodes, core: u64, highest_zone: u64) -> BTreeMap<NodeId, u64> {
+    let mut by_node: BTreeMap<NodeId, Vec<(u64, u64)>> = BTreeMap::new();
+    for piece in &nodes.pieces {
+        if let Some(node) = piece.node {
+            by_node.entry(node).or_default().push((piece.range.start.0 >> 12, piece.range.end.0 >> 12));
+        }
+    }
+    let mut result: BTreeMap<NodeId, u64> = BTreeMap::new();
+    let mut core = core;
+    let mut usable = u64::try_from(by_node.len()).unwrap_or(u64::MAX);
+    while let Some(share) = core.checked_div(usable) {
+        let mut per_node = share;
+        for (node, regions) in &by_node {
+            if core < per_node {
+                per_node = core.checked_div(usable).unwrap_or_default();
+            }
+            let mut remain = per_node;
+            for (start, end) in regions {
+                let at = result.entry(*node).or_default();
+                let mut start = (*start).max(*at);
+                if start >= *end {
+                    continue;
+                }
+                if start < highest_zone {
+                    let low = (*end).min(highest_zone).saturating_sub(start);
+                    remain = remain.saturating_sub(low);
+                    core = core.saturating_sub(low);
+                    if *end <= highest_zone {
+                        *at = *end;
+                        continue;
+                    }
+                    start = highest_zone;
+                }
+                let taken = end.saturating_sub(start).min(remain);
+                *at = start.saturating_add(taken);
+                core = core.saturating_sub(taken);
+                remain = remain.saturating_sub(taken);
+                if remain == 0 {
+                    break;
+                }
+            }
+        }
+        usable = usable.saturating_sub(1);
+        if core <= usable {
+            break;
+        }
+    }
+    result.retain(|_, start| *start > 0);
+    result
+}

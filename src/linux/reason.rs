@@ -1,0 +1,251 @@
+//! Why a planned fact is as it is: the rule, the facts it used, the arithmetic. Data, to be printed by others.
+
+use crate::topology::Source;
+use crate::units::{NodeId, ProximityDomain};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// A rule of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Stable name.
+    pub id: &'static str,
+    /// What it says, in one sentence.
+    pub sentence: &'static str,
+    /// Where the kernel has it: file and function.
+    pub function: &'static str,
+}
+
+/// A value that a rule used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// What the value is.
+    pub name: &'static str,
+    /// The value.
+    pub value: u64,
+    /// Where it stands; `None` for what no table holds.
+    pub source: Option<Source>,
+}
+
+impl Fact {
+    /// A value from a table.
+    #[must_use]
+    pub const fn at(source: Source, name: &'static str, value: u64) -> Self {
+        Self { name, value, source: Some(source) }
+    }
+
+    /// A value that is not from a table.
+    #[must_use]
+    pub const fn known(name: &'static str, value: u64) -> Self {
+        Self { name, value, source: None }
+    }
+}
+
+impl fmt::Display for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:#x}", self.name, self.value)?;
+        match self.source {
+            Some(source) => write!(f, " ({source})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why one planned fact is as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// The rule that decided.
+    pub rule: Rule,
+    /// The values it used.
+    pub facts: Vec<Fact>,
+    /// The calculation with the numbers filled in, where there is one.
+    pub detail: Option<String>,
+}
+
+impl Reason {
+    /// A rule without further facts.
+    #[must_use]
+    pub const fn new(rule: Rule) -> Self {
+        Self { rule, facts: Vec::new(), detail: None }
+    }
+
+    /// With facts.
+    #[must_use]
+    pub fn with(mut self, facts: impl IntoIterator<Item = Fact>) -> Self {
+        self.facts.extend(facts);
+        self
+    }
+
+    /// With the calculation.
+    #[must_use]
+    pub fn because(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.rule.sentence)?;
+        if let Some(detail) = &self.detail {
+            write!(f, ": {detail}")?;
+        }
+        let mut separator = " [";
+        for fact in &self.facts {
+            write!(f, "{separator}{fact}")?;
+            separator = ", ";
+        }
+        if !self.facts.is_empty() {
+            f.write_str("]")?;
+        }
+        Ok(())
+    }
+}
+
+/// What a reason is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Subject {
+    /// Whether the kernel comes up.
+    Outcome,
+    /// The memory map.
+    MemoryMap,
+    /// Whether the description of nodes is used at all.
+    Description,
+    /// That a node exists, and its number.
+    Node(NodeId),
+    /// That a node is online, or not.
+    Online(NodeId),
+    /// Which processors a node has.
+    Cpus(NodeId),
+    /// The distances as a whole.
+    Distances,
+    /// The HMAT as a whole.
+    Performance,
+    /// The initiators and figures of a node in access class 0 or 1.
+    Access(NodeId, u8),
+    /// The figures of a proximity domain that no node shows.
+    Domain(ProximityDomain),
+    /// The tier of a node.
+    Tier(NodeId),
+    /// The reference for abstract distances.
+    Reference,
+    /// Where pages of a node are demoted to.
+    Demotion(NodeId),
+    /// The interleave weights.
+    Interleave,
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Outcome => f.write_str("outcome"),
+            Self::MemoryMap => f.write_str("memory map"),
+            Self::Description => f.write_str("node description"),
+            Self::Node(node) => write!(f, "node {node}"),
+            Self::Online(node) => write!(f, "node {node} online"),
+            Self::Cpus(node) => write!(f, "node {node} cpus"),
+            Self::Distances => f.write_str("distances"),
+            Self::Performance => f.write_str("HMAT"),
+            Self::Access(node, class) => write!(f, "node {node} access{class}"),
+            Self::Domain(domain) => write!(f, "domain {domain}"),
+            Self::Tier(node) => write!(f, "node {node} tier"),
+            Self::Reference => f.write_str("reference DRAM"),
+            Self::Demotion(node) => write!(f, "node {node} demotion"),
+            Self::Interleave => f.write_str("interleave weights"),
+        }
+    }
+}
+
+/// The part of a plan that cannot be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Section {
+    /// Everything.
+    Everything,
+    /// Which nodes there are, and with them everything but the memory map.
+    Nodes,
+    /// On which nodes processors are.
+    Cpus,
+    /// The logical numbers of processors; on which nodes they are is known.
+    CpuNumbers,
+    /// Which nodes have memory outside a movable zone.
+    NormalMemory,
+    /// Node distances.
+    Distances,
+    /// Access class 0.
+    Access0,
+    /// Access class 1.
+    Access1,
+    /// Memory-side caches.
+    Caches,
+    /// Memory tiers.
+    Tiers,
+    /// Demotion targets.
+    Demotion,
+    /// Interleave weights.
+    Interleave,
+}
+
+impl Section {
+    /// The keys of the plan that are missing with the section.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Everything => "plan",
+            Self::Nodes => "nodes",
+            Self::Cpus => "nodes.has_cpu, node.*.cpus",
+            Self::CpuNumbers => "node.*.cpus",
+            Self::NormalMemory => "nodes.has_normal_memory",
+            Self::Distances => "node.*.distance",
+            Self::Access0 => "node.*.access0",
+            Self::Access1 => "node.*.access1",
+            Self::Caches => "node.*.memory_side_cache",
+            Self::Tiers => "memory_tiers",
+            Self::Demotion => "demotion_targets",
+            Self::Interleave => "weighted_interleave",
+        }
+    }
+}
+
+/// Something that the inputs do not hold, and what cannot be told without it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unknown {
+    /// What is left out of the plan.
+    pub section: Section,
+    /// What is missing.
+    pub missing: String,
+}
+
+/// What a step writes down beside its result.
+#[derive(Clone, Debug, Default)]
+pub struct Notes {
+    /// Reasons in the order in which they came up.
+    pub reasons: Vec<(Subject, Reason)>,
+    /// What cannot be told.
+    pub unknown: Vec<Unknown>,
+}
+
+impl Notes {
+    /// Writes down a reason.
+    pub fn reason(&mut self, subject: Subject, reason: Reason) {
+        self.reasons.push((subject, reason));
+    }
+
+    /// Writes down what is missing.
+    pub fn missing(&mut self, section: Section, missing: impl Into<String>) {
+        let missing = missing.into();
+        if !self.unknown.iter().any(|known| known.section == section && known.missing == missing) {
+            self.unknown.push(Unknown { section, missing });
+        }
+    }
+
+    /// Whether a section cannot be told.
+    #[must_use]
+    pub fn lacks(&self, section: Section) -> bool {
+        self.unknown.iter().any(|unknown| {
+            unknown.section == section || matches!(unknown.section, Section::Everything | Section::Nodes)
+        })
+    }
+}

@@ -1,0 +1,219 @@
+//! The state of a booted machine, which events change step by step.
+
+use super::access::{Access, Class, Crash, NodeAccess};
+use super::added::{self, AddedMemory, MemoryDevice, Zone};
+use super::fallback::{Loads, Ranking};
+use super::interleave::Weights;
+use super::kernel::Kernel;
+use super::memory_map::{MapFailure, MemoryMap};
+use super::node_set::NodeSet;
+use super::nodes::{Description, Nodes, Stop};
+use super::reason::{Fact, Notes, Reason, Section, Subject};
+use super::rules;
+use super::soft_reserved::DaxDevice;
+use super::srat::AcceptedMemory;
+use super::tiers::Tiers;
+use crate::bundle::memory_map::FirmwareMap;
+use crate::topology::Topology;
+use crate::units::NodeId;
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::vec::Vec;
+
+/// What decides how a machine boots.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// What the tables say.
+    pub topology: &'a Topology<'a>,
+    /// The memory map that firmware hands over.
+    pub memory_map: &'a FirmwareMap,
+    /// ACPI memory devices that are there at boot, in the order of the namespace.
+    pub memory_devices: &'a [MemoryDevice],
+    /// The kernel, its command line and what it learns from the processor.
+    pub kernel: &'a Kernel,
+}
+
+/// A booted machine: the first state. Events make the next ones.
+#[derive(Clone, Debug)]
+pub struct State<'a> {
+    /// What the tables say.
+    pub topology: &'a Topology<'a>,
+    /// The kernel.
+    pub kernel: &'a Kernel,
+    /// The memory map after the command line.
+    pub memory_map: MemoryMap,
+    /// Nodes and who owns what.
+    pub nodes: Nodes,
+    /// Access classes and caches.
+    pub access: Access,
+    /// In which order nodes stand in for each other, for each possible node.
+    pub fallback: Vec<(NodeId, Vec<NodeId>)>,
+    /// What is left over from building those orders.
+    pub loads: Loads,
+    /// Tiers and demotion.
+    pub tiers: Tiers,
+    /// Interleave weights.
+    pub weights: Weights,
+    /// Memory that was added after the nodes were set up.
+    pub added: Vec<AddedMemory>,
+    /// Zones with pages.
+    pub(crate) zones: BTreeSet<(NodeId, Zone)>,
+    /// Devices over soft-reserved memory.
+    pub dax: Vec<DaxDevice>,
+    /// The kmem driver is loaded.
+    pub(crate) kmem: bool,
+    /// Reasons, and what the inputs do not tell.
+    pub notes: Notes,
+}
+
+/// A boot that does not reach a running system, or of which the inputs do not tell enough.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Why the kernel dies; `None` when the inputs do not tell what happens.
+    pub panic: Option<Reason>,
+    /// The memory map, as far as it got.
+    pub memory_map: Option<MemoryMap>,
+    /// What the kernel had logged of the SRAT by then.
+    pub accepted: Vec<AcceptedMemory>,
+    /// What the kernel had made of the description of nodes by then.
+    pub description: Option<Description>,
+    /// Reasons, and what the inputs do not tell.
+    pub notes: Notes,
+}
+
+impl<'a> State<'a> {
+    /// Boots a kernel.
+    ///
+    /// # Errors
+    /// When the kernel would not come up, or the inputs do not tell which nodes there are.
+    pub fn boot(inputs: Inputs<'a>) -> Result<Self, Failure> {
+        let Inputs { topology, memory_map: firmware, kernel, .. } = inputs;
+        let mut notes = Notes::default();
+        let memory_map = match MemoryMap::new(firmware, kernel) {
+            Ok(map) => map,
+            Err(failure) => return Err(Failure::of_map(failure, notes)),
+        };
+        let nodes = match Nodes::boot(topology, &memory_map, kernel, &mut notes) {
+            Ok(nodes) => nodes,
+            Err(stop) => {
+                let (panic, accepted, description) = match stop {
+                    Stop::Panic(reason, accepted, description) => (Some(reason), accepted, description),
+                    Stop::Undetermined => (None, Vec::new(), None),
+                };
+                return Err(Failure { panic, memory_map: Some(memory_map), accepted, description, notes });
+            }
+        };
+
+        // Lists are built before any processor is entered in a node's mask, so none is avoided for its sake.
+        let nobody = NodeSet::new();
+        let ranking =
+            Ranking { distances: &nodes.distances, has_memory: &nodes.has_memory, has_cpu: &nobody };
+        let (fallback, loads) = ranking.build(&nodes.possible, kernel.config.max_nodes);
+
+        let weights = Weights::new(kernel.switches.interleave, &nodes.has_memory, &nodes.possible);
+        let zones = added::zones_of_boot(&nodes);
+        let mut state = Self {
+            topology,
+            kernel,
+            memory_map,
+            nodes,
+            access: Access::default(),
+            fallback,
+            loads,
+            tiers: Tiers::default(),
+            weights,
+            added: Vec::new(),
+            zones,
+            dax: Vec::new(),
+            kmem: false,
+            notes,
+        };
+        if let Err(crash) = state.initcalls(inputs.memory_devices) {
+            return Err(state.crashed(crash));
+        }
+        for driver in &kernel.drivers {
+            state.load(driver);
+        }
+        Ok(state)
+    }
+
+    /// What subsystems do once processors are up, in their order.
+    fn initcalls(&mut self, memory_devices: &[MemoryDevice]) -> Result<(), Crash> {
+        let dram = Self::dram_nodes(&self.nodes);
+        for device in memory_devices {
+            let before = self.nodes.has_memory.clone();
+            if let Err(refusal) = self.add_device(device) {
+                let fact = Fact::known("start", device.range.start.0);
+                let detail = format!("{refusal:?}");
+                let reason = Reason::new(rules::DEVICE_REFUSED).with([fact]).because(detail);
+                self.notes.reason(Subject::MemoryMap, reason);
+            }
+            for node in self.nodes.has_memory.difference(&before).iter() {
+                self.notes.reason(Subject::Tier(node), Reason::new(rules::TIER_EARLY));
+            }
+        }
+
+        self.access = Access::boot(self.topology, &self.nodes, self.kernel, &mut self.notes)?;
+        let [_, of_processors] = &self.access.classes;
+        let published: Vec<NodeId> =
+            of_processors.iter().filter(|(_, class)| class.coordinates.is_some()).map(|(node, _)| *node).collect();
+        for node in &published {
+            self.publish(*node);
+        }
+        if !published.is_empty() {
+            self.weights.reduce(&self.nodes.has_memory, &mut self.notes);
+        }
+        self.tiers.find_reference(&dram, &self.nodes, &self.access, self.kernel, &mut self.notes);
+
+        let hmat = self.topology.performance.as_ref();
+        for node in self.nodes.has_memory.iter() {
+            if !self.tiers.distance.contains_key(&node) {
+                self.tiers.set(node, &self.nodes, &mut self.access, hmat, &mut self.notes);
+            }
+        }
+        self.find_demotion();
+        Ok(())
+    }
+
+    /// Loads a driver, by module name. Drivers that change nothing here are accepted.
+    pub(crate) fn load(&mut self, driver: &str) {
+        // `-` and `_` are the same in module names.
+        match driver.replace('-', "_").as_str() {
+            "dax_hmem" => self.load_dax_hmem(),
+            "kmem" => self.load_kmem(),
+            _ => {}
+        }
+    }
+
+    fn crashed(self, crash: Crash) -> Failure {
+        Failure {
+            panic: Some(crash.0),
+            memory_map: Some(self.memory_map),
+            accepted: self.nodes.accepted,
+            description: Some(self.nodes.description),
+            notes: self.notes,
+        }
+    }
+
+    /// The figures that a node shows for processors.
+    #[must_use]
+    pub fn class(&self, node: NodeId, class: Class) -> Option<&NodeAccess> {
+        let [local, cpu] = &self.access.classes;
+        let shown = if class == Class::Cpu { cpu } else { local };
+        shown.get(&node)
+    }
+}
+
+impl Failure {
+    fn of_map(failure: MapFailure, mut notes: Notes) -> Self {
+        let panic = match failure {
+            MapFailure::InvalidUserMap => Some(Reason::new(rules::MAP_INVALID)),
+            MapFailure::Unusable => {
+                notes.reason(Subject::MemoryMap, Reason::new(rules::MAP_LOST));
+                notes.missing(Section::Everything, "the boot loader's legacy memory sizes");
+                None
+            }
+        };
+        Self { panic, memory_map: None, accepted: Vec::new(), description: None, notes }
+    }
+}

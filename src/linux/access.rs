@@ -45,7 +45,9 @@ impl Coordinates {
             DataType::ACCESS_LATENCY => (self.read_latency, self.write_latency) = (latency, latency),
             DataType::READ_LATENCY => self.read_latency = latency,
             DataType::WRITE_LATENCY => self.write_latency = latency,
-            DataType::ACCESS_BANDWIDTH => (self.read_bandwidth, self.write_bandwidth) = (bandwidth, bandwidth),
+            DataType::ACCESS_BANDWIDTH => {
+                (self.read_bandwidth, self.write_bandwidth) = (bandwidth, bandwidth)
+            }
             DataType::READ_BANDWIDTH => self.read_bandwidth = bandwidth,
             DataType::WRITE_BANDWIDTH => self.write_bandwidth = bandwidth,
             _ => {}
@@ -343,7 +345,13 @@ impl Access {
                 check(entry, entry.link.length == 40)?;
                 let proximity = partial.up_to(20).ok_or_else(|| behind(entry))?;
                 let flags = proximity.flags.get();
-                self.attach(entry, flags, proximity.processor_domain.get(), proximity.memory_domain.get(), nodes)?;
+                self.attach(
+                    entry,
+                    flags,
+                    proximity.processor_domain.get(),
+                    proximity.memory_domain.get(),
+                    nodes,
+                )?;
             }
         }
         end_of_walk(hmat)?;
@@ -363,13 +371,13 @@ impl Access {
 
     /// Domains with memory, then generic ports.
     fn read_targets(&mut self, srat: &Affinity) -> Result<(), Refusal> {
-        let visited =
-            || srat.entries.iter().filter(|entry| entry.link.header_inside::<Narrow>(srat.length));
+        let visited = || srat.entries.iter().filter(|entry| entry.link.header_inside::<Narrow>(srat.length));
         for entry in visited() {
             let affinity::Content::Memory(partial) = &entry.content else { continue };
             let memory = partial.up_to(32).ok_or_else(|| overhang(entry.link.source))?;
             if memory.flags.get().contains(MemoryFlags::ENABLED) {
-                let range = AddressRange::from_base_size(memory.base_address.get(), memory.address_length.get());
+                let range =
+                    AddressRange::from_base_size(memory.base_address.get(), memory.address_length.get());
                 self.add_target(memory.proximity_domain.get(), entry.link.source);
                 let Some(target) = self.target_mut(memory.proximity_domain.get()) else { continue };
                 let free = |range: &AddressRange| !target.ranges.iter().any(|known| known.overlaps(range));
@@ -390,7 +398,9 @@ impl Access {
             }
         }
         match (srat.end, visited().last()) {
-            (End::Unknown(source), _) => Err(Refusal::Undetermined(format!("the bytes of the table from {source} on"))),
+            (End::Unknown(source), _) => {
+                Err(Refusal::Undetermined(format!("the bytes of the table from {source} on")))
+            }
             (End::ZeroLength, Some(last)) if last.link.length == 0 => {
                 let fact = Fact::at(last.link.source, "length", 0);
                 Err(Refusal::Dropped(Reason::new(rules::HMAT_OFF).with([fact])))
@@ -474,7 +484,8 @@ impl Access {
             check(entry, entry.link.length >= checked)?;
             let (rows, columns) = (u64::from(rows), u64::from(columns));
             let cells = rows.saturating_mul(columns).saturating_mul(2);
-            let needed = rows.saturating_add(columns).saturating_mul(4).saturating_add(cells).saturating_add(32);
+            let needed =
+                rows.saturating_add(columns).saturating_mul(4).saturating_add(cells).saturating_add(32);
             if u32::try_from(needed).is_err() {
                 let facts = [
                     Fact::at(entry.link.source, "initiators", rows),
@@ -501,7 +512,8 @@ impl Access {
         self.initiators = initiators.into_values().collect();
         for (entry, kind, base, source) in matrices {
             let Some(slots) = slots_of(kind) else { continue };
-            let Some(Content::Locality(_, matrix)) = hmat.entries.get(entry).map(|entry| &entry.content) else {
+            let Some(Content::Locality(_, matrix)) = hmat.entries.get(entry).map(|entry| &entry.content)
+            else {
                 continue;
             };
             for slot in slots {
@@ -573,7 +585,8 @@ impl Access {
         }
         let mut left: Vec<usize> = (0..self.initiators.len()).collect();
         for locality in self.slots.iter().flatten().filter_map(|slot| self.localities.get(*slot)) {
-            let Some(Content::Locality(_, matrix)) = hmat.entries.get(locality.entry).map(|entry| &entry.content)
+            let Some(Content::Locality(_, matrix)) =
+                hmat.entries.get(locality.entry).map(|entry| &entry.content)
             else {
                 continue;
             };
@@ -586,7 +599,8 @@ impl Access {
                     continue;
                 }
                 let row = locality.rows.get(number).copied().flatten();
-                let cell = row.zip(column).and_then(|(row, column)| matrix.get(row, column)).unwrap_or_default();
+                let cell =
+                    row.zip(column).and_then(|(row, column)| matrix.get(row, column)).unwrap_or_default();
                 let value = normalise(cell, locality.base, locality.kind, self.revision);
                 let better = if locality.kind.is_latency() { value < best } else { value > best };
                 if value != 0 && (best == 0 || better) {
@@ -602,7 +616,10 @@ impl Access {
             }
             left = kept;
         }
-        left.iter().filter_map(|number| self.initiators.get(*number)).map(|initiator| initiator.domain).collect()
+        left.iter()
+            .filter_map(|number| self.initiators.get(*number))
+            .map(|initiator| initiator.domain)
+            .collect()
     }
 
     /// Shows a target's classes and caches on its node (`hmat_register_target`), unless that was done or the node
@@ -665,7 +682,8 @@ impl Access {
             rules::ACCESS_BEST
         };
         // Of each slot, the cell between this memory and the first initiator that remains.
-        let number = best.first().and_then(|domain| self.initiators.binary_search_by_key(domain, |i| i.domain).ok());
+        let number =
+            best.first().and_then(|domain| self.initiators.binary_search_by_key(domain, |i| i.domain).ok());
         for locality in self.slots.iter().flatten().filter_map(|slot| self.localities.get(*slot)) {
             let column = locality.columns.get(place).copied().flatten();
             let row = number.and_then(|number| locality.rows.get(number).copied().flatten());
@@ -770,7 +788,9 @@ fn check(entry: &Entry<'_>, good: bool) -> Result<(), Refusal> {
 /// Every walk fails on a structure of length 0.
 fn end_of_walk(hmat: &Performance<'_>) -> Result<(), Refusal> {
     match (hmat.end, visited(hmat).last()) {
-        (End::Unknown(source), _) => Err(Refusal::Undetermined(format!("the bytes of the table from {source} on"))),
+        (End::Unknown(source), _) => {
+            Err(Refusal::Undetermined(format!("the bytes of the table from {source} on")))
+        }
         (End::ZeroLength, Some(last)) => check(last, last.link.length != 0),
         _ => Ok(()),
     }
@@ -781,5 +801,7 @@ fn behind(entry: &Entry<'_>) -> Refusal {
 }
 
 fn overhang(source: Source) -> Refusal {
-    Refusal::Undetermined(format!("bytes behind the end of the table: the structure at {source} reaches past it"))
+    Refusal::Undetermined(format!(
+        "bytes behind the end of the table: the structure at {source} reaches past it"
+    ))
 }

@@ -145,7 +145,8 @@ impl State<'_> {
             return Err(Refusal::Occupied);
         }
         let by_domain = device.domain.and_then(|domain| self.nodes.domains.node(domain));
-        let node = by_domain.or_else(|| self.nodes.node_of_added(device.range.start)).ok_or(Refusal::NoNode)?;
+        let node =
+            by_domain.or_else(|| self.nodes.node_of_added(device.range.start)).ok_or(Refusal::NoNode)?;
         self.add_memory(device.range, node)
     }
 

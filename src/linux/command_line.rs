@@ -172,7 +172,8 @@ fn unquote(value: &str) -> &str {
 /// bits as `simple_strtoull` does; 0 when no digit is there.
 pub(crate) fn parse_integer(text: &str) -> (u64, &str) {
     let after_zero = text.strip_prefix('0').unwrap_or_default();
-    let hexadecimal = after_zero.strip_prefix(['x', 'X']).filter(|rest| rest.starts_with(|c: char| c.is_ascii_hexdigit()));
+    let hexadecimal =
+        after_zero.strip_prefix(['x', 'X']).filter(|rest| rest.starts_with(|c: char| c.is_ascii_hexdigit()));
     let (radix, digits) = match hexadecimal {
         Some(rest) => (16, rest),
         None => (if text.starts_with('0') { 8 } else { 10 }, text),
@@ -261,7 +262,9 @@ mod tests {
 
     #[test]
     fn map_options_are_kept_in_order() {
-        let line = CommandLine::parse("mem=2G memmap=1G%1G-1+0xefffffff,64K$0x30000000 mem=nopentium memmap=x memmap=512M");
+        let line = CommandLine::parse(
+            "mem=2G memmap=1G%1G-1+0xefffffff,64K$0x30000000 mem=nopentium memmap=x memmap=512M",
+        );
         assert_eq!(
             line.map_edits,
             [
@@ -280,8 +283,9 @@ mod tests {
 
     #[test]
     fn names_quotes_and_the_end_of_options() {
-        let line =
-            CommandLine::parse("dyndbg=\"file a.c +p numa=off\" movable-node numa=fake=4 numa=fake=2U -- numa=off");
+        let line = CommandLine::parse(
+            "dyndbg=\"file a.c +p numa=off\" movable-node numa=fake=4 numa=fake=2U -- numa=off",
+        );
         assert!(line.movable_node && !line.numa_off);
         assert_eq!(line.numa_fake.as_deref(), Some("2U"));
         assert_eq!(line.value("dyndbg"), Some("file a.c +p numa=off"));

@@ -42,7 +42,9 @@ pub enum Placement {
 #[must_use]
 pub fn x2apic_mode(topology: &Topology<'_>, kernel: &Kernel) -> Option<bool> {
     let needs = |processor: &Processor| {
-        processor.x2apic && processor.flags.contains(ApicFlags::ENABLED) && processor.apic_id.0 > MAX_XAPIC_ID
+        processor.x2apic
+            && processor.flags.contains(ApicFlags::ENABLED)
+            && processor.apic_id.0 > MAX_XAPIC_ID
             && processor.apic_id.0 != u32::MAX
     };
     let needed = topology.processors.as_ref().is_some_and(|madt| madt.entries.iter().any(needs));
@@ -65,7 +67,9 @@ pub fn possible(topology: &Topology<'_>, kernel: &Kernel) -> Vec<Option<ApicId>>
     let max = max_apic_id(x2apic_mode(topology, kernel).unwrap_or(false));
     let usable = |processor: &&Processor| {
         let none = if processor.x2apic { u32::MAX } else { 0xff };
-        processor.flags.contains(ApicFlags::ENABLED) && processor.apic_id.0 != none && processor.apic_id.0 <= max
+        processor.flags.contains(ApicFlags::ENABLED)
+            && processor.apic_id.0 != none
+            && processor.apic_id.0 <= max
     };
     let by_local_apic = madt.entries.iter().filter(usable).any(|processor| !processor.x2apic);
     let ids = madt.entries.iter().filter(usable).filter(|processor| {
@@ -73,7 +77,8 @@ pub fn possible(topology: &Topology<'_>, kernel: &Kernel) -> Vec<Option<ApicId>>
         !(processor.x2apic && by_local_apic && processor.apic_id.0 < 0xff)
     });
     let mut seen = BTreeSet::new();
-    let mut order: Vec<ApicId> = ids.map(|processor| processor.apic_id).filter(|id| seen.insert(*id)).collect();
+    let mut order: Vec<ApicId> =
+        ids.map(|processor| processor.apic_id).filter(|id| seen.insert(*id)).collect();
     if let Some(boot) = kernel.platform.boot_apic_id {
         order.retain(|id| *id != boot);
         order.insert(0, boot);
@@ -107,7 +112,9 @@ pub fn place(
             (Some(node), _, _) => (Some(node), Placement::Srat),
             (None, Some(node), _) => (Some(node), Placement::RoundRobin),
             (None, None, Some(CpuVendor::Intel)) => (dealt, Placement::RoundRobin),
-            (None, None, Some(CpuVendor::Amd)) => (by_cache(*apic_id, by_srat, online, kernel), Placement::Cache),
+            (None, None, Some(CpuVendor::Amd)) => {
+                (by_cache(*apic_id, by_srat, online, kernel), Placement::Cache)
+            }
             (None, None, None) => (None, Placement::Cache),
         };
         Cpu { apic_id: *apic_id, started: number < started, node, placement }

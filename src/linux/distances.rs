@@ -38,7 +38,12 @@ impl DistanceTable {
 
     /// The table that a valid SLIT makes for nodes below `size`; nothing when it is invalid, undetermined when a
     /// distance that counts is not known.
-    pub(crate) fn from_slit(slit: &Distances<'_>, domains: &DomainMap, size: usize, notes: &mut Notes) -> Self {
+    pub(crate) fn from_slit(
+        slit: &Distances<'_>,
+        domains: &DomainMap,
+        size: usize,
+        notes: &mut Notes,
+    ) -> Self {
         if let Some((from, to)) = violation(slit) {
             let value = slit.get(from, to).unwrap_or_default();
             let fact = Fact::at(slit.source(from, to), "distance", u64::from(value.0));
@@ -47,7 +52,8 @@ impl DistanceTable {
         }
         let known = u64::try_from(slit.cells().len()).unwrap_or(u64::MAX);
         if slit.localities().and_then(|n| n.checked_mul(n)) != Some(known) {
-            let missing = "bytes behind the end of the SLIT: it declares more localities than it has room for";
+            let missing =
+                "bytes behind the end of the SLIT: it declares more localities than it has room for";
             notes.missing(Section::Distances, missing);
             return Self::default();
         }

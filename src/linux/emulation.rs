@@ -80,7 +80,9 @@ pub(crate) fn apply(
         *node = emulated.lowest(*node).unwrap_or_default();
     }
     transform_distances(walks, &emulated, &moved, distances, notes)?;
-    for (node, physical) in emulated.physical.iter().zip(0_u32..).map(|(physical, node)| (NodeId(node), physical)) {
+    for (node, physical) in
+        emulated.physical.iter().zip(0_u32..).map(|(physical, node)| (NodeId(node), physical))
+    {
         let fact = Fact::known("physical node", u64::from(physical.0));
         notes.reason(Subject::Node(node), Reason::new(rules::NODE_EMULATED).with([fact]));
     }
@@ -338,13 +340,15 @@ fn extra_distances(
     notes: &mut Notes,
 ) {
     let last = u32::try_from(emulated.physical.len()).unwrap_or(u32::MAX).saturating_sub(1);
-    let row = |node: NodeId| emulated.physical(node).map_or(node.0.saturating_sub(last), |physical| physical.0);
+    let row =
+        |node: NodeId| emulated.physical(node).map_or(node.0.saturating_sub(last), |physical| physical.0);
     let nodes = || (0..u32::try_from(highest).unwrap_or(u32::MAX)).map(NodeId);
     for from in nodes() {
         for to in nodes().filter(|to| from.0 > last || to.0 > last) {
             let width = before.size();
             let at = usize::try_from(row(from)).ok().and_then(|row| row.checked_mul(width));
-            let at = at.zip(usize::try_from(row(to)).ok()).and_then(|(start, column)| start.checked_add(column));
+            let at =
+                at.zip(usize::try_from(row(to)).ok()).and_then(|(start, column)| start.checked_add(column));
             match at.and_then(|at| before.cells().get(at)) {
                 Some(distance) => table.set(from, to, *distance),
                 None => notes.missing(Section::Distances, "memory behind the kernel's distance table"),

@@ -49,7 +49,10 @@ impl Ranking<'_> {
         let value = |other: NodeId| {
             let distance = u64::from(self.distances.get(node, other).0);
             let penalties = u64::from(other < node).saturating_add(u64::from(self.has_cpu.contains(other)));
-            distance.saturating_add(penalties).saturating_mul(loads.max_nodes).saturating_add(loads.get(other))
+            distance
+                .saturating_add(penalties)
+                .saturating_mul(loads.max_nodes)
+                .saturating_add(loads.get(other))
         };
         let with_memory = candidates.iter().filter(|other| self.has_memory.contains(*other));
         let mut order: Vec<(bool, u64, NodeId)> =
@@ -62,7 +65,8 @@ impl Ranking<'_> {
     /// and the loads that are left over.
     #[must_use]
     pub fn build(&self, possible: &NodeSet, max_nodes: u32) -> (Vec<(NodeId, Vec<NodeId>)>, Loads) {
-        let size = possible.last().map_or(0, |last| usize::try_from(last.0).unwrap_or_default().saturating_add(1));
+        let size =
+            possible.last().map_or(0, |last| usize::try_from(last.0).unwrap_or_default().saturating_add(1));
         let mut loads = Loads { loads: vec![0; size], max_nodes: u64::from(max_nodes) };
         let mut lists = Vec::new();
         for node in possible.iter() {

@@ -68,7 +68,8 @@ impl Weights {
         let sum: u64 = has_memory.iter().map(|node| u64::from(of(node))).fold(0, u64::wrapping_add);
         let weight = |node: NodeId| {
             let share = WEIGHTINESS.wrapping_mul(of(node));
-            let weight = u64::from(share).checked_div(sum).filter(|_| of(node) != 0 && sum < u64::from(share));
+            let weight =
+                u64::from(share).checked_div(sum).filter(|_| of(node) != 0 && sum < u64::from(share));
             weight.and_then(|weight| u8::try_from(weight).ok()).unwrap_or(1)
         };
         let raw: BTreeMap<NodeId, u8> = has_memory.iter().map(|node| (node, weight(node))).collect();

@@ -238,7 +238,8 @@ impl E820 {
             match entry.kind {
                 MapKind::E820(kind) => table.add(start, size, kind),
                 MapKind::Efi(kind, attributes) => {
-                    let Some(kind) = stub_kind(kind, attributes, soft_reserve, kernel.config.unaccepted_memory)
+                    let Some(kind) =
+                        stub_kind(kind, attributes, soft_reserve, kernel.config.unaccepted_memory)
                     else {
                         continue;
                     };
@@ -296,7 +297,11 @@ impl E820 {
                 if let Some(kind) = last_kind
                     && address > last_address
                 {
-                    slots.push(Slot { start: last_address, size: address.saturating_sub(last_address), kind });
+                    slots.push(Slot {
+                        start: last_address,
+                        size: address.saturating_sub(last_address),
+                        kind,
+                    });
                 }
                 if current.is_some() {
                     last_address = address;
@@ -310,10 +315,14 @@ impl E820 {
 
     fn edit(&mut self, edit: MapEdit) {
         match edit {
-            MapEdit::Limit { from, .. } => self.remove(from, u64::MAX.wrapping_sub(from), Some(E820Type::RAM)),
+            MapEdit::Limit { from, .. } => {
+                self.remove(from, u64::MAX.wrapping_sub(from), Some(E820Type::RAM))
+            }
             MapEdit::Clear => self.slots.clear(),
             MapEdit::Add { start, size, kind } => self.add(start, size, kind),
-            MapEdit::Retype { start, size, from: Some(from), to: Some(to) } => self.retype(start, size, from, to),
+            MapEdit::Retype { start, size, from: Some(from), to: Some(to) } => {
+                self.retype(start, size, from, to)
+            }
             MapEdit::Retype { start, size, from: None, to: Some(to) } => self.add(start, size, to),
             MapEdit::Retype { start, size, from, to: None } => self.remove(start, size, from),
             MapEdit::Nothing => {}
@@ -344,7 +353,11 @@ impl E820 {
             let (whole_end, kind) = (slot.end(), slot.kind);
             slot.size = inside_start.saturating_sub(slot.start);
             if let Some(kind) = to {
-                pieces.push(Slot { start: inside_start, size: inside_end.saturating_sub(inside_start), kind });
+                pieces.push(Slot {
+                    start: inside_start,
+                    size: inside_end.saturating_sub(inside_start),
+                    kind,
+                });
             }
             if inside_end < whole_end {
                 pieces.push(Slot { start: inside_end, size: whole_end.saturating_sub(inside_end), kind });

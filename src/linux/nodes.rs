@@ -205,7 +205,8 @@ impl Nodes {
         notes: &mut Notes,
     ) {
         self.has_cpu = described.collect();
-        let missing = "a MADT: which processors are there, and their numbers; those of the SRAT are taken as there";
+        let missing =
+            "a MADT: which processors are there, and their numbers; those of the SRAT are taken as there";
         match (emulated, self.has_cpu.is_empty()) {
             (None, false) => {
                 self.online = self.online.union(&self.has_cpu);
@@ -341,11 +342,15 @@ impl Attempt {
         ranges::clean(&mut walks.ranges, &mut walks.reserved, map, limits).map_err(|conflict| {
             let detail = format!(
                 "node {} {} and node {} {}",
-                conflict.ranges[0].node, conflict.ranges[0].range, conflict.ranges[1].node, conflict.ranges[1].range
+                conflict.ranges[0].node,
+                conflict.ranges[0].range,
+                conflict.ranges[1].node,
+                conflict.ranges[1].range
             );
-            let facts = conflict.ranges.iter().filter_map(|entry| {
-                Some(Fact::at(entry.source?, "range of node", u64::from(entry.node.0)))
-            });
+            let facts = conflict
+                .ranges
+                .iter()
+                .filter_map(|entry| Some(Fact::at(entry.source?, "range of node", u64::from(entry.node.0))));
             Failure::Void(Reason::new(rules::RANGES_CONFLICT).with(facts).because(detail))
         })?;
         let emulated = match &kernel.command_line.numa_fake {

@@ -179,7 +179,10 @@ mod tests {
     }
 
     fn ram(ranges: &[(u64, u64)]) -> MemoryMap {
-        MemoryMap { ram: ranges.iter().map(|(start, end)| range(*start, *end)).collect(), ..Default::default() }
+        MemoryMap {
+            ram: ranges.iter().map(|(start, end)| range(*start, *end)).collect(),
+            ..Default::default()
+        }
     }
 
     const WIDE: Limits = Limits { low: 1 << 20, high: 1024 << 20 };
@@ -187,7 +190,8 @@ mod tests {
     #[test]
     fn holes_of_one_node_close_unless_another_lies_between() {
         let map = ram(&[(1, 1024)]);
-        let mut ranges = vec![on(0, 600, 700), on(1, 300, 400), on(0, 0, 100), on(0, 150, 300), on(2, 2000, 3000)];
+        let mut ranges =
+            vec![on(0, 600, 700), on(1, 300, 400), on(0, 0, 100), on(0, 150, 300), on(2, 2000, 3000)];
         let mut reserved = vec![];
         clean(&mut ranges, &mut reserved, &map, WIDE).unwrap();
         assert_eq!(ranges, [on(0, 600, 700), on(1, 300, 400), on(0, 1, 300)]);

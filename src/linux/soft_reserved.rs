@@ -72,9 +72,8 @@ impl State<'_> {
 
     /// Loads `dax_hmem`: devices appear.
     pub(crate) fn load_dax_hmem(&mut self) {
-        let aligned = |range: &AddressRange| {
-            (range.start.0 | range.end.0).checked_rem(EXTENT_ALIGNMENT) == Some(0)
-        };
+        let aligned =
+            |range: &AddressRange| (range.start.0 | range.end.0).checked_rem(EXTENT_ALIGNMENT) == Some(0);
         for (range, node) in self.candidates() {
             let meets = match self.kernel.switches.soft_reserved {
                 SoftReserved::AnyOverlap => meets_soft_reserved(&self.memory_map, &range),

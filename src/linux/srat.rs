@@ -189,7 +189,12 @@ impl Walks {
                         continue;
                     }
                     if id.0 > max_apic_id(false) {
-                        let missing = || format!("whether firmware hands over in x2APIC mode: {} names APIC id {id}", link.source);
+                        let missing = || {
+                            format!(
+                                "whether firmware hands over in x2APIC mode: {} names APIC id {id}",
+                                link.source
+                            )
+                        };
                         match x2apic {
                             Some(true) => {}
                             Some(false) => continue,
@@ -205,11 +210,17 @@ impl Walks {
                     let domain = initiator.proximity_domain.get();
                     let fact = Fact::at(link.source, "proximity domain", u64::from(domain.0));
                     if !initiator.flags.get().contains(GenericFlags::ENABLED) {
-                        notes.reason(Subject::Domain(domain), Reason::new(rules::INITIATOR_DISABLED).with([fact]));
+                        notes.reason(
+                            Subject::Domain(domain),
+                            Reason::new(rules::INITIATOR_DISABLED).with([fact]),
+                        );
                         return Ok(());
                     }
                     let Some(node) = self.domains.map(domain, link.source) else {
-                        notes.reason(Subject::Domain(domain), Reason::new(rules::INITIATOR_NO_NODE).with([fact]));
+                        notes.reason(
+                            Subject::Domain(domain),
+                            Reason::new(rules::INITIATOR_NO_NODE).with([fact]),
+                        );
                         return Ok(());
                     };
                     self.parsed.insert(node);
@@ -331,7 +342,8 @@ impl Walks {
         const LEAST: u64 = 256 << 20;
         let alignment = 1_u64.checked_shl(ends.trailing_zeros()).unwrap_or_default();
         if kernel.switches.windows_advise_block_size && alignment >= LEAST {
-            self.block_size_advice = Some(self.block_size_advice.map_or(alignment, |least| least.min(alignment)));
+            self.block_size_advice =
+                Some(self.block_size_advice.map_or(alignment, |least| least.min(alignment)));
         }
     }
 }
@@ -355,7 +367,10 @@ fn visited(srat: &Affinity) -> impl Iterator<Item = &Entry> {
 
 /// What depends on bytes that are not there.
 fn behind(link: &Link) -> Undetermined {
-    Undetermined(format!("bytes behind the end of the table: the structure at {} reaches past it", link.source))
+    Undetermined(format!(
+        "bytes behind the end of the table: the structure at {} reaches past it",
+        link.source
+    ))
 }
 
 fn unknown_end(end: End) -> Result<(), Undetermined> {

@@ -155,8 +155,11 @@ impl<'a> State<'a> {
 
         self.access = Access::boot(self.topology, &self.nodes, self.kernel, &mut self.notes)?;
         let [_, of_processors] = &self.access.classes;
-        let published: Vec<NodeId> =
-            of_processors.iter().filter(|(_, class)| class.coordinates.is_some()).map(|(node, _)| *node).collect();
+        let published: Vec<NodeId> = of_processors
+            .iter()
+            .filter(|(_, class)| class.coordinates.is_some())
+            .map(|(node, _)| *node)
+            .collect();
         for node in &published {
             self.publish(*node);
         }

@@ -73,7 +73,10 @@ pub struct Tiers {
 /// The abstract distance of memory with these figures (`mt_perf_to_adistance`), and the calculation. `None` when
 /// a sum is 0.
 #[must_use]
-pub fn abstract_distance(memory: &Coordinates, reference: &Coordinates) -> Option<(AbstractDistance, String)> {
+pub fn abstract_distance(
+    memory: &Coordinates,
+    reference: &Coordinates,
+) -> Option<(AbstractDistance, String)> {
     let sums = [memory.latency(), memory.bandwidth(), reference.latency(), reference.bandwidth()];
     let [latency, bandwidth, reference_latency, reference_bandwidth] = sums.map(i64::from);
     let relative_to = |value: i64, by: i64| value.checked_div(by);
@@ -108,7 +111,9 @@ impl Tiers {
             return;
         }
         for node in dram.iter() {
-            let Some(target) = nodes.domains.domain(node).and_then(|domain| access.target(domain)) else { continue };
+            let Some(target) = nodes.domains.domain(node).and_then(|domain| access.target(domain)) else {
+                continue;
+            };
             let own = *target.coordinates.get(Class::Cpu);
             let facts = [
                 Fact::known("node", u64::from(node.0)),
@@ -126,7 +131,8 @@ impl Tiers {
                 }
                 Some((_, reference)) if near(&own, reference) => {}
                 Some((first, reference)) => {
-                    let detail = format!("node {node} {} against node {first} {}", figures(&own), figures(reference));
+                    let detail =
+                        format!("node {node} {} against node {first} {}", figures(&own), figures(reference));
                     let reason = Reason::new(rules::REFERENCE_MISMATCH).with(facts).because(detail);
                     notes.reason(Subject::Reference, reason);
                     self.mismatch = true;
@@ -248,7 +254,10 @@ fn near(own: &Coordinates, reference: &Coordinates) -> bool {
 fn figures(coordinates: &Coordinates) -> String {
     format!(
         "{}/{} ns, {}/{} MB/s",
-        coordinates.read_latency, coordinates.write_latency, coordinates.read_bandwidth, coordinates.write_bandwidth
+        coordinates.read_latency,
+        coordinates.write_latency,
+        coordinates.read_bandwidth,
+        coordinates.write_bandwidth
     )
 }
 

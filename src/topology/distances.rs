@@ -29,7 +29,8 @@ impl<'a> Distances<'a> {
     /// The known distances, row by row; the last may be missing.
     #[must_use]
     pub fn cells(&self) -> &'a [u8] {
-        let count = self.localities.and_then(|n| n.checked_mul(n)).and_then(|count| usize::try_from(count).ok());
+        let count =
+            self.localities.and_then(|n| n.checked_mul(n)).and_then(|count| usize::try_from(count).ok());
         let known = self.table.from(Slit::FIXED);
         known.get(..count.unwrap_or(usize::MAX)).unwrap_or(known)
     }

@@ -116,7 +116,8 @@ impl Case {
             Some(if model.starts_with("qemu64") { CpuVendor::Amd } else { CpuVendor::Intel });
         let (cpus, per_socket) = sockets(self.option("-smp").unwrap_or("1"));
         platform.cache_ids = (0..cpus).map(|cpu| (ApicId(cpu), cpu / per_socket)).collect();
-        for line in self.log().lines().filter(|line| line.contains("RAMDISK:") || line.contains("Reserving")) {
+        for line in self.log().lines().filter(|line| line.contains("RAMDISK:") || line.contains("Reserving"))
+        {
             if let Some((start, last)) = line.split("[mem ").nth(1).and_then(|text| text.split_once('-')) {
                 let hex = |text: &str| {
                     u64::from_str_radix(text.trim_end_matches(']').trim_start_matches("0x"), 16).unwrap()
@@ -208,7 +209,8 @@ fn same(ours: &Value, theirs: &Value) -> bool {
     match (ours, theirs) {
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
         (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len() && a.iter().all(|(key, value)| b.get(key).is_some_and(|other| same(value, other)))
+            a.len() == b.len()
+                && a.iter().all(|(key, value)| b.get(key).is_some_and(|other| same(value, other)))
         }
         (Value::Bool(a), Value::String(b)) => *b == a.to_string(),
         _ => ours == theirs || (number(ours).is_some() && number(ours) == number(theirs)),
@@ -224,7 +226,14 @@ struct Tally {
 }
 
 impl Tally {
-    fn compare(&mut self, case: &str, section: &str, label: &str, ours: Option<&Value>, theirs: Option<&Value>) {
+    fn compare(
+        &mut self,
+        case: &str,
+        section: &str,
+        label: &str,
+        ours: Option<&Value>,
+        theirs: Option<&Value>,
+    ) {
         if EXCEPTIONS.iter().any(|(name, part, _)| *name == case && *part == section) {
             return;
         }
@@ -233,7 +242,11 @@ impl Tally {
             (Some(a), Some(b)) if same(a, b) => *self.compared.entry(section.to_owned()).or_default() += 1,
             _ => {
                 let show = |value: Option<&Value>| value.map_or("absent".to_owned(), Value::to_string);
-                self.differences.push(format!("{case} {label}: planned {}, booted {}", show(ours), show(theirs)));
+                self.differences.push(format!(
+                    "{case} {label}: planned {}, booted {}",
+                    show(ours),
+                    show(theirs)
+                ));
             }
         }
     }
@@ -242,9 +255,9 @@ impl Tally {
         let unknown: Vec<&str> =
             ours["unknown"].as_array().unwrap().iter().map(|entry| entry["keys"].as_str().unwrap()).collect();
         let untold = |key: &str| {
-            unknown.iter().any(|keys| {
-                keys.split(", ").any(|known| known == key || known == "nodes" || known == "plan")
-            })
+            unknown
+                .iter()
+                .any(|keys| keys.split(", ").any(|known| known == key || known == "nodes" || known == "plan"))
         };
         for key in [
             "outcome",
@@ -277,7 +290,13 @@ impl Tally {
             value["e820"].as_array().unwrap().iter().filter(|row| row[0] == map).cloned().collect()
         };
         if theirs["e820"].as_array().unwrap().iter().any(|row| row[0] == "user") {
-            self.compare(case, "e820.user", "e820.user", Some(&rows(ours, "user")), Some(&rows(theirs, "user")));
+            self.compare(
+                case,
+                "e820.user",
+                "e820.user",
+                Some(&rows(ours, "user")),
+                Some(&rows(theirs, "user")),
+            );
         }
         let empty = serde_json::Map::new();
         let nodes = |value: &Value| value["node"].as_object().unwrap_or(&empty).clone();

@@ -122,7 +122,9 @@ pub(crate) struct Plan {
     /// Loaded drivers that matter, in order: dax_hmem, kmem, ...
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub(crate) drivers: Vec<String>,
-    /// A fact that no table holds, such as hypervisor=yes or boot_apic_id=4; repeatable.
+    /// A fact that no table holds; repeatable: hypervisor=yes|no, x2apic=yes|no, boot_apic_id=N,
+    /// cpu_vendor=intel|amd, cache_id=APIC_ID:CACHE_ID (AMD; 0 for all unless given), reserved=START-END,
+    /// max_nodes=N.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) platform: Vec<String>,
     /// An ACPI memory device present at boot: start=ADDR,size=BYTES,domain=N; repeatable.

@@ -5,10 +5,11 @@ use crate::spec::Machine;
 use anyhow::{Context, Result, ensure};
 use memtopo::bundle::memory_map::{self, FirmwareMap, MapEntry, MapForm, MapKind};
 use memtopo::bundle::paths::{SysfsFile, sysfs_file, table_name};
-use memtopo::bundle::{Hint, ReadOptions, TableSet};
+use memtopo::bundle::{BundledTable, Container, Hint, ReadOptions, TableSet};
 use memtopo::error::Cause;
 use memtopo::range::AddressRange;
 use memtopo::tables::e820::E820Type;
+use memtopo::topology::TableBytes;
 use memtopo::units::{ByteCount, PhysAddr, Signature};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -158,6 +159,19 @@ impl Loaded {
             }
         }
         Ok(set)
+    }
+
+    /// A table as the kernel meets it: in a memory image with what follows it there.
+    pub(crate) fn bytes_of<'s>(
+        &'s self,
+        set: &'s TableSet<'_>,
+        table: &'s BundledTable<'_>,
+    ) -> Option<TableBytes<'s>> {
+        let image = set.input_of(table).filter(|input| input.container == Container::MemoryImage);
+        let Some(image) = image else { return TableBytes::copy(&table.bytes).ok() };
+        let file = self.files.iter().find(|file| file.named.name == image.name)?;
+        let offset = usize::try_from(table.origin.offset).ok()?;
+        TableBytes::in_memory(file.named.bytes.get(offset..)?).ok()
     }
 
     /// The physical memory map: of the given file or folder, or else what the inputs themselves hold.

@@ -3,6 +3,7 @@
 
 pub mod boot;
 pub mod case;
+pub mod check;
 pub mod compare;
 pub mod cpio;
 mod events;
@@ -10,6 +11,7 @@ pub mod fetch;
 pub mod guest;
 pub mod json;
 pub mod log;
+pub mod planner;
 pub mod sysfs;
 pub mod tar;
 pub mod workshop;

@@ -1,12 +1,12 @@
 //! `lab`: boot a real kernel on firmware tables and compare.
 
 use clap::{Parser, Subcommand};
-use anyhow::Context;
 use memtopo_lab::case::Located;
 use memtopo_lab::compare::{Answer, compare};
+use memtopo_lab::check::{self, Verdict};
+use memtopo_lab::planner::Planner;
 use memtopo_lab::{boot, fetch};
 use memtopo_lab::workshop::{Kernel, Workshop};
-use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -27,8 +27,28 @@ enum Task {
     Fetch,
     /// Boot a case, or a folder of tables, and keep what the kernel made of it.
     Boot(Boot),
+    /// Boot cases and compare what the kernel made of them with the plan.
+    Check(Cases),
+    /// Compare stored captures with the plan, without booting.
+    Replay(Cases),
     /// Compare two captures of the same boot.
     Agree(Agree),
+}
+
+#[derive(Debug, clap::Args)]
+struct Cases {
+    /// Case folders, or folders of table binaries to boot.
+    #[arg(required = true)]
+    folders: Vec<PathBuf>,
+    /// Linux to boot: 7.2, 6.12 or 6.1.
+    #[arg(long, default_value = "7.2")]
+    kernel: Kernel,
+    /// The program that plans; the one built beside this one without it.
+    #[arg(long, value_name = "PROGRAM")]
+    memtopo: Option<PathBuf>,
+    /// Print every difference, not the first few of each case.
+    #[arg(long)]
+    all: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -68,12 +88,28 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let workshop = Workshop::open(cli.cache)?;
     match cli.command {
+        Task::Check(args) => {
+            let mut tally = Tally::default();
+            let planner = Planner::find(args.memtopo.clone())?;
+            for folder in &args.folders {
+                let located = Located::read(folder)?;
+                let result = boot::run(&workshop, args.kernel, &located)?;
+                let out = workshop.path("boots").join(&located.case.name);
+                result.write(&out, &located, args.kernel)?;
+                tally.add(&out, &planner, args.kernel, args.all)?;
+            }
+            Ok(tally.finish())
+        }
+        Task::Replay(args) => {
+            let mut tally = Tally::default();
+            let planner = Planner::find(args.memtopo.clone())?;
+            for folder in &args.folders {
+                tally.add(folder, &planner, args.kernel, args.all)?;
+            }
+            Ok(tally.finish())
+        }
         Task::Agree(args) => {
-            let read = |folder: &Path| -> anyhow::Result<Value> {
-                let path = folder.join(args.kernel.observed_file());
-                let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-                Ok(serde_json::from_str(&text)?)
-            };
+            let read = |folder: &Path| check::observed(folder, args.kernel);
             let report = compare(&read(&args.first)?, &read(&args.second)?, Answer::Capture);
             for difference in &report.differences {
                 println!("{difference}");
@@ -105,5 +141,47 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             }
             Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(1) })
         }
+    }
+}
+
+/// Cases compared so far.
+#[derive(Default)]
+struct Tally {
+    same: usize,
+    different: usize,
+    inconclusive: usize,
+    failed: usize,
+}
+
+impl Tally {
+    fn add(&mut self, folder: &Path, planner: &Planner, kernel: Kernel, all: bool) -> anyhow::Result<()> {
+        let verdict = match check::stored(folder, planner, kernel) {
+            Ok(verdict) => verdict,
+            Err(error) => {
+                println!("{error:#}");
+                self.failed += 1;
+                return Ok(());
+            }
+        };
+        println!("{}: {verdict}", folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy());
+        match &verdict {
+            Verdict::Inconclusive(_) => self.inconclusive += 1,
+            Verdict::Compared(report) if report.differences.is_empty() => self.same += 1,
+            Verdict::Compared(report) => {
+                self.different += 1;
+                let shown = if all { usize::MAX } else { 8 };
+                report.differences.iter().take(shown).for_each(|difference| println!("  {difference}"));
+                if report.differences.len() > shown {
+                    println!("  and {} more", report.differences.len() - shown);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&self) -> ExitCode {
+        let Self { same, different, inconclusive, failed } = self;
+        println!("{same} the same, {different} different, {inconclusive} inconclusive, {failed} without a plan");
+        ExitCode::from(u8::from(different + failed > 0))
     }
 }

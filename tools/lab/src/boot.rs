@@ -1,6 +1,6 @@
 //! A whole boot: start, drivers, capture, events, captures; and what of it becomes the files of a case.
 
-use crate::case::Located;
+use crate::case::{Case, Located, Via};
 use crate::events;
 use crate::guest::{Dead, Guest, Start};
 use crate::sysfs::{self, Tree};
@@ -63,7 +63,11 @@ fn attempt(workshop: &Workshop, kernel: Kernel, located: &Located) -> Result<Boo
         Start::Up(guest) => guest,
         // Once more, with the log on the console.
         Start::Dead(_) => match Guest::start(workshop, kernel, located, true)? {
-            Start::Dead(dead) => return Ok(died(located, &dead)),
+            Start::Dead(dead) => {
+                let mut boot = died(located, &dead);
+                boot.borrow_hardware(workshop, kernel, located)?;
+                return Ok(boot);
+            }
             Start::Up(guest) => guest,
         },
     };
@@ -111,7 +115,8 @@ fn finish(mut guest: Guest, located: &Located) -> Result<Boot> {
     put("cmdline", json!(tree.value("/proc/cmdline")));
     put("firmware_memmap", tree.firmware_memmap());
     let tables = texts.text("tables.txt");
-    let known = tables.lines().filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit()));
+    let known =
+        tables.lines().filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit()));
     put("guest_tables", json!(known.collect::<Vec<_>>()));
     if !devices.is_empty() {
         put("memory_devices", json!(devices));
@@ -124,7 +129,8 @@ fn finish(mut guest: Guest, located: &Located) -> Result<Boot> {
     let mut steps = Vec::new();
     let mut all = lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
     for (index, event) in case.events.iter().enumerate() {
-        let step = events::run(&mut guest, event, index, booted, seen).with_context(|| format!("event {index}: {event}"))?;
+        let step = events::run(&mut guest, event, index, booted, seen)
+            .with_context(|| format!("event {index}: {event}"))?;
         seen = step.log_lines;
         all.extend(step.log);
         steps.push(step.value);
@@ -134,9 +140,10 @@ fn finish(mut guest: Guest, located: &Located) -> Result<Boot> {
     }
     guest.leave()?;
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
-    let tables = texts.files.iter().filter_map(|(name, bytes)| {
-        Some((name.strip_prefix("tables/")?.to_owned(), bytes.clone()))
-    });
+    let tables = texts
+        .files
+        .iter()
+        .filter_map(|(name, bytes)| Some((name.strip_prefix("tables/")?.to_owned(), bytes.clone())));
     Ok(Boot {
         observed: Value::Object(observed),
         dmesg: log::about_memory(&all),
@@ -147,6 +154,34 @@ fn finish(mut guest: Guest, located: &Located) -> Result<Boot> {
 }
 
 impl Boot {
+    /// A kernel that died showed neither its tables nor the firmware's memory map. The same machine without the
+    /// case's tables has the same hardware, so it is booted for them.
+    fn borrow_hardware(&mut self, workshop: &Workshop, kernel: Kernel, located: &Located) -> Result<()> {
+        if located.case.tables.as_ref().is_none_or(|tables| tables.via != Via::Initrd) {
+            return Ok(());
+        }
+        let case =
+            Case { name: located.case.name.clone(), qemu: located.case.qemu.clone(), ..Case::default() };
+        let bare = Located { case, folder: located.folder.clone() };
+        let Start::Up(guest) = Guest::start(workshop, kernel, &bare, false)? else { return Ok(()) };
+        let boot = finish(*guest, &bare)?;
+        self.tables = boot.tables;
+        for (name, bytes) in located.tables()? {
+            let file = name.rsplit('/').next().unwrap_or(&name);
+            let stem = file.split('.').next().unwrap_or(file).to_owned();
+            self.tables.retain(|(known, _)| *known != stem);
+            self.tables.push((stem, bytes));
+        }
+        let map: String = boot
+            .dmesg
+            .lines()
+            .filter(|line| line.starts_with("BIOS-e820"))
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        self.dmesg.insert_str(0, &map);
+        Ok(())
+    }
+
     /// Writes a case folder: the input as it was given, and what came out.
     ///
     /// # Errors
@@ -166,7 +201,8 @@ impl Boot {
         }
         std::fs::write(folder.join("case.json"), json::pretty(&serde_json::to_value(&case)?))?;
         std::fs::write(folder.join(kernel.observed_file()), json::pretty(&self.observed))?;
-        if kernel != Kernel::V7_2 {
+        // Beside the facts of the kernel under study, those of another are one more file.
+        if kernel != Kernel::V7_2 && folder.join(Kernel::V7_2.observed_file()).exists() {
             return Ok(());
         }
         std::fs::write(folder.join("dmesg.txt"), &self.dmesg)?;

@@ -160,8 +160,12 @@ impl Shape {
                         shape.memory = shape.memory.saturating_add(memory.address_length.get().0);
                     }
                 }
-                Entry::LocalApic(cpu) => shape.processors = shape.processors.max(u64::from(cpu.apic_id.get()) + 1),
-                Entry::X2Apic(cpu) => shape.processors = shape.processors.max(u64::from(cpu.x2apic_id.get().0) + 1),
+                Entry::LocalApic(cpu) => {
+                    shape.processors = shape.processors.max(u64::from(cpu.apic_id.get()) + 1)
+                }
+                Entry::X2Apic(cpu) => {
+                    shape.processors = shape.processors.max(u64::from(cpu.x2apic_id.get().0) + 1)
+                }
                 _ => {}
             }
         }

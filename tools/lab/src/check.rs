@@ -30,7 +30,8 @@ impl fmt::Display for Verdict {
             write!(f, ", {} unknown to the plan", report.unknown.len())?;
         }
         if !report.lacking.is_empty() {
-            let parts: Vec<_> = report.lacking.iter().map(|(part, count)| format!("{part} ({count})")).collect();
+            let parts: Vec<_> =
+                report.lacking.iter().map(|(part, count)| format!("{part} ({count})")).collect();
             write!(f, "; NOT COMPARED, the plan lacks them: {}", parts.join(", "))?;
         }
         Ok(())

@@ -37,7 +37,11 @@ impl Difference {
     /// The section: the path up to the first dot, with `steps.N.after.` and numbers taken off.
     #[must_use]
     pub fn section(&self) -> &str {
-        let path = self.path.strip_prefix("steps.").and_then(|rest| rest.split_once('.')).map_or(&*self.path, |p| p.1);
+        let path = self
+            .path
+            .strip_prefix("steps.")
+            .and_then(|rest| rest.split_once('.'))
+            .map_or(&*self.path, |p| p.1);
         let path = path.strip_prefix("after.").unwrap_or(path);
         path.split('.').next().unwrap_or(path)
     }
@@ -45,7 +49,8 @@ impl Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let show = |value: &Option<Value>| value.as_ref().map_or_else(|| "nothing".to_owned(), Value::to_string);
+        let show =
+            |value: &Option<Value>| value.as_ref().map_or_else(|| "nothing".to_owned(), Value::to_string);
         write!(f, "{}: kernel {}, plan {}", self.path, show(&self.kernel), show(&self.answer))
     }
 }
@@ -90,17 +95,20 @@ pub fn compare(observed: &Value, answer: &Value, kind: Answer) -> Report {
     let answered: BTreeSet<String> = other.keys().map(|path| part(path)).collect();
     let mut report = Report::default();
     for (path, value) in kernel {
-        let part = part(&path);
-        if kind == Answer::Plan && LATER.contains(&part.as_str()) && !answered.contains(&part) {
-            *report.lacking.entry(part).or_default() += 1;
-            continue;
-        }
         match other.remove(&path) {
             Some(found) if found == value => {
                 let section = path.split('.').next().unwrap_or_default().to_owned();
                 *report.agreed.entry(section).or_default() += 1;
             }
-            None if kind == Answer::Plan && unknown.iter().any(|name| covers(name, &path)) => report.unknown.push(path),
+            None if kind == Answer::Plan && unknown.iter().any(|name| covers(name, &path)) => {
+                report.unknown.push(path)
+            }
+            None if kind == Answer::Plan
+                && LATER.contains(&&*part(&path))
+                && !answered.contains(&part(&path)) =>
+            {
+                *report.lacking.entry(part(&path)).or_default() += 1;
+            }
             found => report.differences.push(Difference { path, kernel: Some(value), answer: found }),
         }
     }
@@ -128,7 +136,8 @@ fn part(path: &str) -> String {
 fn covers(name: &str, path: &str) -> bool {
     let mut parts = path.split('.');
     // A plan that lacks everything says so by this name.
-    name == "plan" || name.split('.').all(|wanted| parts.next().is_some_and(|part| wanted == "*" || wanted == part))
+    name == "plan"
+        || name.split('.').all(|wanted| parts.next().is_some_and(|part| wanted == "*" || wanted == part))
 }
 
 fn names_of_unknown(unknown: &Value) -> Vec<String> {
@@ -171,9 +180,19 @@ fn flatten(facts: &Value, kind: Answer) -> Facts {
         state(&mut flat, &format!("{start}after."), &step["after"]);
     }
     if kind == Answer::Capture {
-        for key in ["numa_merges", "early_node_ranges", "initmem_node_spans", "firmware_memmap", "guest_tables",
-            "memory_devices", "table_upgrades", "demotion_lines_seen", "demotion_enabled", "kernel", "cmdline"]
-        {
+        for key in [
+            "numa_merges",
+            "early_node_ranges",
+            "initmem_node_spans",
+            "firmware_memmap",
+            "guest_tables",
+            "memory_devices",
+            "table_upgrades",
+            "demotion_lines_seen",
+            "demotion_enabled",
+            "kernel",
+            "cmdline",
+        ] {
             put(&mut flat, key.to_owned(), &facts[key]);
         }
     } else if outcome == "panic" {
@@ -239,7 +258,8 @@ fn memory_map(flat: &mut Facts, entries: &Value) {
     for map in ["user", "modified"] {
         let mut merged: Vec<(u64, u64, &str)> = Vec::new();
         for entry in list(entries).iter().filter(|entry| entry[0] == map) {
-            let (Some(first), Some(last)) = (canonical(&entry[1]).as_u64(), canonical(&entry[2]).as_u64()) else {
+            let (Some(first), Some(last)) = (canonical(&entry[1]).as_u64(), canonical(&entry[2]).as_u64())
+            else {
                 continue;
             };
             let kind = match entry[3].as_str().unwrap_or_default().to_lowercase().as_str() {
@@ -250,7 +270,9 @@ fn memory_map(flat: &mut Facts, entries: &Value) {
                 _ => "other",
             };
             match merged.last_mut() {
-                Some((_, end, previous)) if *previous == kind && end.checked_add(1) == Some(first) => *end = last,
+                Some((_, end, previous)) if *previous == kind && end.checked_add(1) == Some(first) => {
+                    *end = last
+                }
                 _ => merged.push((first, last, kind)),
             }
         }
@@ -313,10 +335,15 @@ mod tests {
 
     #[test]
     fn a_value_too_many_differs_as_one_too_few_does() {
-        let kernel = json!({"node": {"0": {"access0": {"read_latency": 5}}}, "demotion_targets": {"0": null}});
+        let kernel =
+            json!({"node": {"0": {"access0": {"read_latency": 5}}}, "demotion_targets": {"0": null}});
         let plan = json!({"node": {"0": {"access0": {"read_bandwidth": 5}}}});
-        let paths: Vec<_> = compare(&kernel, &plan, Answer::Plan).differences.into_iter().map(|d| d.path).collect();
-        assert_eq!(paths, ["demotion_targets.0", "node.0.access0.read_latency", "node.0.access0.read_bandwidth"]);
+        let paths: Vec<_> =
+            compare(&kernel, &plan, Answer::Plan).differences.into_iter().map(|d| d.path).collect();
+        assert_eq!(
+            paths,
+            ["demotion_targets.0", "node.0.access0.read_latency", "node.0.access0.read_bandwidth"]
+        );
     }
 
     #[test]
@@ -324,7 +351,10 @@ mod tests {
         let kernel = json!({"zones": [{"node": 1, "zone": "DMA", "spanned": 4095}]});
         let plan = json!({"unknown": [{"keys": "zones, node.*.cpus", "missing": "memory map"}]});
         let report = compare(&kernel, &plan, Answer::Plan);
-        assert_eq!((report.unknown, report.differences), (vec!["zones.1.DMA.spanned".to_owned()], Vec::new()));
+        assert_eq!(
+            (report.unknown, report.differences),
+            (vec!["zones.1.DMA.spanned".to_owned()], Vec::new())
+        );
         assert!(covers("zones.*.DMA", "zones.1.DMA.spanned"));
         assert!(!covers("zones.*.DMA32", "zones.1.DMA.spanned"));
     }
@@ -339,7 +369,8 @@ mod tests {
 
     #[test]
     fn the_section_of_a_step_is_the_one_behind_it() {
-        let difference = Difference { path: "steps.3.after.zones.0.DMA".to_owned(), kernel: None, answer: None };
+        let difference =
+            Difference { path: "steps.3.after.zones.0.DMA".to_owned(), kernel: None, answer: None };
         assert_eq!(difference.section(), "zones");
     }
 }

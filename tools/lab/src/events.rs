@@ -52,13 +52,23 @@ pub(crate) fn memory_devices(guest: &mut Guest) -> Result<Vec<Value>> {
 fn dimms(guest: &mut Guest) -> Result<Vec<Value>> {
     let list = guest.monitor()?.execute("query-memory-devices", json!({}))?.map_err(anyhow::Error::msg)?;
     let list = list.as_array().cloned().unwrap_or_default();
-    Ok(list.into_iter().filter(|device| device["type"] == "dimm").map(|device| device["data"].clone()).collect())
+    Ok(list
+        .into_iter()
+        .filter(|device| device["type"] == "dimm")
+        .map(|device| device["data"].clone())
+        .collect())
 }
 
 /// Runs one event and captures what came of it.
 ///
 /// `booted` and `seen` are the numbers of log lines at the first capture and at the last one.
-pub(crate) fn run(guest: &mut Guest, event: &Value, index: usize, booted: usize, seen: usize) -> Result<Step> {
+pub(crate) fn run(
+    guest: &mut Guest,
+    event: &Value,
+    index: usize,
+    booted: usize,
+    seen: usize,
+) -> Result<Step> {
     let text = |key: &str| -> Result<&str> { event[key].as_str().with_context(|| format!("no {key}")) };
     let block = || event["block"].as_u64().context("no block");
     let name = text("event")?;
@@ -184,9 +194,9 @@ fn add_memory(guest: &mut Guest, event: &Value, index: usize) -> Result<Done> {
 fn judge_addition(done: &mut Done, start: u64, fresh: &[String], memory: &Value) {
     let block_size = memory["block_size_bytes"].as_u64().filter(|size| *size > 0).unwrap_or(1);
     let said = |words: &str| fresh.iter().any(|line| line.contains(words));
-    let present = memory["blocks"].as_array().is_some_and(|blocks| {
-        blocks.iter().any(|block| block["id"].as_u64() == Some(start / block_size))
-    });
+    let present = memory["blocks"]
+        .as_array()
+        .is_some_and(|blocks| blocks.iter().any(|block| block["id"].as_u64() == Some(start / block_size)));
     let result = if said(&format!("unaligned hotplug range: start {start:#x},")) {
         "EINVAL"
     } else if !present {

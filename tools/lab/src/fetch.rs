@@ -31,7 +31,8 @@ impl Apt {
             std::fs::create_dir_all(folder.join(inside))?;
         }
         let mut sources = String::new();
-        let signed = if Path::new(KEYRING).exists() { format!("[signed-by={KEYRING}] ") } else { String::new() };
+        let signed =
+            if Path::new(KEYRING).exists() { format!("[signed-by={KEYRING}] ") } else { String::new() };
         for (archive, release) in SOURCES {
             writeln!(sources, "deb {signed}{archive} {release} main")?;
         }
@@ -72,7 +73,8 @@ impl Apt {
         let names = self.run("apt-cache", &["pkgnames", start])?;
         let version = |name: &str| -> Option<Vec<u64>> {
             let middle = name.strip_prefix(start)?.strip_suffix(end)?;
-            let plain = middle.split(['-', '+']).all(|part| part.starts_with("deb") || part.parse::<f64>().is_ok());
+            let plain =
+                middle.split(['-', '+']).all(|part| part.starts_with("deb") || part.parse::<f64>().is_ok());
             let numbers = middle.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok());
             plain.then(|| numbers.collect())
         };
@@ -97,7 +99,8 @@ impl Apt {
 
     fn archives(&self) -> Result<Vec<PathBuf>> {
         let folder = self.folder.join("cache/archives");
-        let mut found: Vec<_> = std::fs::read_dir(folder)?.map(|item| Ok(item?.path())).collect::<Result<_>>()?;
+        let mut found: Vec<_> =
+            std::fs::read_dir(folder)?.map(|item| Ok(item?.path())).collect::<Result<_>>()?;
         found.retain(|path| path.extension().is_some_and(|extension| extension == "deb"));
         found.sort();
         Ok(found)
@@ -145,9 +148,10 @@ pub fn run(workshop: &Workshop, kernels: &[Kernel]) -> Result<Vec<(String, Resul
 fn emulator(apt: &Apt, workshop: &Workshop) -> Result<String> {
     apt.clear()?;
     let release = format!("-t={EMULATOR_RELEASE}");
-    apt.run("apt-get", &[
-        "install", "--download-only", "--no-install-recommends", "-y", "-q", &release, "qemu-system-x86",
-    ])?;
+    apt.run(
+        "apt-get",
+        &["install", "--download-only", "--no-install-recommends", "-y", "-q", &release, "qemu-system-x86"],
+    )?;
     let root = workshop.path("qemu.new");
     remove(&root)?;
     let archives = apt.archives()?;
@@ -158,7 +162,11 @@ fn emulator(apt: &Apt, workshop: &Workshop) -> Result<String> {
     ensure!(root.join("usr/bin/qemu-system-x86_64").exists(), "the packages hold no qemu-system-x86_64");
     std::fs::rename(&root, workshop.emulator_root())?;
     let output = workshop.emulator()?.arg("--version").output().context("the emulator does not start")?;
-    ensure!(output.status.success(), "the emulator does not start: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "the emulator does not start: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let version = String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned();
     Ok(format!("{version}, {} packages", archives.len()))
 }
@@ -167,7 +175,8 @@ fn busybox(apt: &Apt, workshop: &Workshop) -> Result<String> {
     apt.clear()?;
     let root = workshop.path("busybox.new");
     apt.unpack(&["busybox-static/bookworm"], &root).or_else(|_| apt.unpack(&["busybox-static"], &root))?;
-    let program = [root.join("bin/busybox"), root.join("usr/bin/busybox")].into_iter().find(|path| path.exists());
+    let program =
+        [root.join("bin/busybox"), root.join("usr/bin/busybox")].into_iter().find(|path| path.exists());
     std::fs::copy(program.context("the package holds no busybox")?, workshop.busybox())?;
     remove(&root)?;
     apt.clear()?;
@@ -189,7 +198,8 @@ fn unpack_kernel(apt: &Apt, workshop: &Workshop, kernel: Kernel) -> Result<Strin
     let names: Vec<&str> = packages.iter().map(String::as_str).collect();
     apt.unpack(&names, &root)?;
     apt.clear()?;
-    let modules = [root.join("usr/lib/modules"), root.join("lib/modules")].into_iter().find(|path| path.exists());
+    let modules =
+        [root.join("usr/lib/modules"), root.join("lib/modules")].into_iter().find(|path| path.exists());
     let modules = only_folder(&modules.context("the packages hold no modules")?)?;
     let images = [modules.join("vmlinuz"), only_file(&root.join("boot"), "vmlinuz-").unwrap_or_default()];
     let image = images.into_iter().find(|path| path.is_file()).context("the packages hold no vmlinuz")?;
@@ -222,5 +232,7 @@ fn only_folder(parent: &Path) -> Result<PathBuf> {
 
 fn only_file(parent: &Path, start: &str) -> Option<PathBuf> {
     let items = std::fs::read_dir(parent).ok()?.filter_map(|item| Some(item.ok()?.path()));
-    items.into_iter().find(|path| path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(start)))
+    items
+        .into_iter()
+        .find(|path| path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(start)))
 }

@@ -20,14 +20,21 @@ pub const BASE_CMDLINE: &str = "console=ttyS0 loglevel=4 nokaslr panic=-1 rdinit
 
 /// Emulator arguments of every boot.
 pub const BASE_QEMU: [&str; 9] = [
-    "-accel", "tcg", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-device",
+    "-accel",
+    "tcg",
+    "-nodefaults",
+    "-no-user-config",
+    "-display",
+    "none",
+    "-no-reboot",
+    "-device",
     "isa-debug-exit,iobase=0x501,iosize=1",
 ];
 
 /// Programs of the guest, all busybox.
 pub const APPLETS: [&str; 18] = [
-    "sh", "mount", "stty", "grep", "ls", "cat", "dmesg", "tar", "rm", "mkdir", "wc", "readlink", "insmod", "sleep",
-    "dd", "echo", "sed", "poweroff",
+    "sh", "mount", "stty", "grep", "ls", "cat", "dmesg", "tar", "rm", "mkdir", "wc", "readlink", "insmod",
+    "sleep", "dd", "echo", "sed", "poweroff",
 ];
 
 /// The guest's script.
@@ -158,9 +165,11 @@ impl Guest {
                 });
             }
         }
-        let monitored = case.events.iter().any(|event| {
-            event["event"].as_str().is_some_and(|name| name.ends_with("_memory"))
-        }) || case.qemu.iter().any(|argument| argument.contains("dimm"));
+        let monitored = case
+            .events
+            .iter()
+            .any(|event| event["event"].as_str().is_some_and(|name| name.ends_with("_memory")))
+            || case.qemu.iter().any(|argument| argument.contains("dimm"));
         let socket = |name: &str| scratch.join(name).display().to_string();
         command.arg("-serial").arg(format!("file:{}", scratch.join("console").display()));
         command.arg("-chardev").arg(format!("socket,id=lab,server=on,wait=off,path={}", socket("serial")));
@@ -188,7 +197,8 @@ impl Guest {
             None
         };
         let work_limit = (!verbose).then_some(SILENT_BOOT_WORK);
-        let mut guest = Self { child, scratch, serial: BufReader::new(stream), monitor, deadline, work_limit, chains };
+        let mut guest =
+            Self { child, scratch, serial: BufReader::new(stream), monitor, deadline, work_limit, chains };
         match guest.answer()?.as_deref() {
             Some("ready") => {
                 guest.work_limit = None;
@@ -206,7 +216,10 @@ impl Guest {
         self.deadline = Instant::now() + ORDER_TIME;
         self.serial.get_mut().write_all(format!("{order}\n").as_bytes())?;
         let answer = self.answer()?.with_context(|| format!("no answer to `{order}`"))?;
-        let result = answer.strip_prefix("result ").or(answer.strip_prefix("capture ")).or(answer.strip_prefix("result"));
+        let result = answer
+            .strip_prefix("result ")
+            .or(answer.strip_prefix("capture "))
+            .or(answer.strip_prefix("result"));
         Ok(result.with_context(|| format!("odd answer to `{order}`: {answer}"))?.trim().to_owned())
     }
 
@@ -278,7 +291,8 @@ impl Guest {
                 Err(error) => return Err(error).context("second serial port"),
             }
             // A kernel that dies early does not always manage to reset the machine.
-            let over = Instant::now() > self.deadline || self.work_limit.is_some_and(|limit| self.work() > limit);
+            let over =
+                Instant::now() > self.deadline || self.work_limit.is_some_and(|limit| self.work() > limit);
             if over || self.console().contains("end Kernel panic") {
                 return Ok(None);
             }

@@ -46,7 +46,10 @@ mod tests {
 
     #[test]
     fn short_values_stay_on_a_line() {
-        assert_eq!(pretty(&json!({"a": [1, 2], "b": {"c": null}})), "{\n \"a\": [1,2],\n \"b\": {\"c\":null}\n}\n");
+        assert_eq!(
+            pretty(&json!({"a": [1, 2], "b": {"c": null}})),
+            "{\n \"a\": [1,2],\n \"b\": {\"c\":null}\n}\n"
+        );
         let long = json!({"a": vec![1_000_000_000; 12]});
         assert_eq!(serde_json::from_str::<Value>(&pretty(&long)).ok(), Some(long.clone()));
         assert_eq!(pretty(&long).lines().count(), 16);

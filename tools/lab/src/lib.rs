@@ -12,6 +12,7 @@ pub mod guest;
 pub mod json;
 pub mod log;
 pub mod planner;
+pub mod random;
 pub mod sysfs;
 pub mod tar;
 pub mod workshop;

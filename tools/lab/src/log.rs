@@ -20,9 +20,33 @@ fn unstamped(line: &str) -> &str {
 
 /// Words by which a line is kept in a case.
 const KEPT: [&str; 27] = [
-    "e820", "user: [", "modified: [", "SRAT", "SLIT", "HMAT", "hmat", "CEDT", "Table Upgrade", "ACPI OVERRIDE", "NUMA",
-    "numa", "node", "Node", "NODE_DATA", "zone", "Zone", "  DMA", "  Normal", "  Movable", "emory", "Demotion", "dax",
-    "kmem", "cxl", "CXL", "Linux version",
+    "e820",
+    "user: [",
+    "modified: [",
+    "SRAT",
+    "SLIT",
+    "HMAT",
+    "hmat",
+    "CEDT",
+    "Table Upgrade",
+    "ACPI OVERRIDE",
+    "NUMA",
+    "numa",
+    "node",
+    "Node",
+    "NODE_DATA",
+    "zone",
+    "Zone",
+    "  DMA",
+    "  Normal",
+    "  Movable",
+    "emory",
+    "Demotion",
+    "dax",
+    "kmem",
+    "cxl",
+    "CXL",
+    "Linux version",
 ];
 
 /// The lines that have to do with memory.
@@ -69,7 +93,9 @@ pub fn demotion_targets(lines: &[&str]) -> (Value, usize) {
         count += 1;
         let masks = text.strip_prefix("preferred: ").and_then(|rest| rest.split_once(", fallback: "));
         let value = match masks {
-            Some((preferred, fallback)) => json!({"preferred": numbers(preferred), "fallback": numbers(fallback)}),
+            Some((preferred, fallback)) => {
+                json!({"preferred": numbers(preferred), "fallback": numbers(fallback)})
+            }
             None => Value::Null,
         };
         targets.insert(node.to_owned(), value);

@@ -2,11 +2,11 @@
 
 use clap::{Parser, Subcommand};
 use memtopo_lab::case::Located;
-use memtopo_lab::compare::{Answer, compare};
 use memtopo_lab::check::{self, Verdict};
+use memtopo_lab::compare::{Answer, compare};
 use memtopo_lab::planner::Planner;
-use memtopo_lab::{boot, fetch};
 use memtopo_lab::workshop::{Kernel, Workshop};
+use memtopo_lab::{boot, fetch, random};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -31,6 +31,8 @@ enum Task {
     Check(Cases),
     /// Compare stored captures with the plan, without booting.
     Replay(Cases),
+    /// Boot random machines, compare each with the plan, and shrink those that differ.
+    Random(Random),
     /// Compare two captures of the same boot.
     Agree(Agree),
 }
@@ -49,6 +51,25 @@ struct Cases {
     /// Print every difference, not the first few of each case.
     #[arg(long)]
     all: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct Random {
+    /// Seed of the first machine; each next one has the next.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many machines.
+    #[arg(long, default_value_t = 10)]
+    count: u64,
+    /// Linux to boot: 7.2, 6.12 or 6.1.
+    #[arg(long, default_value = "7.2")]
+    kernel: Kernel,
+    /// The program that plans; the one built beside this one without it.
+    #[arg(long, value_name = "PROGRAM")]
+    memtopo: Option<PathBuf>,
+    /// Leave machines that differ as they are.
+    #[arg(long)]
+    no_shrink: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -96,15 +117,16 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 let result = boot::run(&workshop, args.kernel, &located)?;
                 let out = workshop.path("boots").join(&located.case.name);
                 result.write(&out, &located, args.kernel)?;
-                tally.add(&out, &planner, args.kernel, args.all)?;
+                tally.add(&out, &planner, args.kernel, args.all);
             }
             Ok(tally.finish())
         }
+        Task::Random(args) => run_random(&workshop, &args),
         Task::Replay(args) => {
             let mut tally = Tally::default();
             let planner = Planner::find(args.memtopo.clone())?;
             for folder in &args.folders {
-                tally.add(folder, &planner, args.kernel, args.all)?;
+                tally.add(folder, &planner, args.kernel, args.all);
             }
             Ok(tally.finish())
         }
@@ -114,8 +136,14 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             for difference in &report.differences {
                 println!("{difference}");
             }
-            let sections: Vec<_> = report.agreed.iter().map(|(name, count)| format!("{name} {count}")).collect();
-            println!("{} values agree ({}), {} differ", report.total(), sections.join(", "), report.differences.len());
+            let sections: Vec<_> =
+                report.agreed.iter().map(|(name, count)| format!("{name} {count}")).collect();
+            println!(
+                "{} values agree ({}), {} differ",
+                report.total(),
+                sections.join(", "),
+                report.differences.len()
+            );
             Ok(ExitCode::from(u8::from(!report.differences.is_empty())))
         }
         Task::Boot(args) => {
@@ -144,6 +172,28 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
+fn run_random(workshop: &Workshop, args: &Random) -> anyhow::Result<ExitCode> {
+    let planner = Planner::find(args.memtopo.clone())?;
+    let mut tally = Tally::default();
+    for seed in args.seed..args.seed.saturating_add(args.count) {
+        let machine = random::generate::machine(seed);
+        let name = format!("seed-{seed}-{}", args.kernel.number());
+        let folder = workshop.path("random").join(&name);
+        let description = format!("random machine, seed {seed}");
+        random::boot_machine(workshop, args.kernel, &machine, &folder, &description)?;
+        let Some(verdict) = tally.add(&folder, &planner, args.kernel, false) else { continue };
+        let differs = matches!(&verdict, Verdict::Compared(report) if !report.differences.is_empty());
+        if differs && !args.no_shrink {
+            let found = random::shrink(workshop, args.kernel, &planner, &machine, verdict, &name)?;
+            println!("  shrunk in {} boots to {}: {}", found.boots, found.folder.display(), found.verdict);
+            if let Verdict::Compared(report) = &found.verdict {
+                report.differences.iter().take(8).for_each(|difference| println!("    {difference}"));
+            }
+        }
+    }
+    Ok(tally.finish())
+}
+
 /// Cases compared so far.
 #[derive(Default)]
 struct Tally {
@@ -154,13 +204,13 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, folder: &Path, planner: &Planner, kernel: Kernel, all: bool) -> anyhow::Result<()> {
+    fn add(&mut self, folder: &Path, planner: &Planner, kernel: Kernel, all: bool) -> Option<Verdict> {
         let verdict = match check::stored(folder, planner, kernel) {
             Ok(verdict) => verdict,
             Err(error) => {
                 println!("{error:#}");
                 self.failed += 1;
-                return Ok(());
+                return None;
             }
         };
         println!("{}: {verdict}", folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy());
@@ -176,12 +226,14 @@ impl Tally {
                 }
             }
         }
-        Ok(())
+        Some(verdict)
     }
 
     fn finish(&self) -> ExitCode {
         let Self { same, different, inconclusive, failed } = self;
-        println!("{same} the same, {different} different, {inconclusive} inconclusive, {failed} without a plan");
+        println!(
+            "{same} the same, {different} different, {inconclusive} inconclusive, {failed} without a plan"
+        );
         ExitCode::from(u8::from(different + failed > 0))
     }
 }

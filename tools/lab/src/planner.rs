@@ -47,7 +47,8 @@ impl Planner {
             command.arg("--platform").arg(fact);
         }
         for device in observed["memory_devices"].as_array().into_iter().flatten() {
-            let text = |key: &str| device[key].as_str().map_or_else(|| device[key].to_string(), str::to_owned);
+            let text =
+                |key: &str| device[key].as_str().map_or_else(|| device[key].to_string(), str::to_owned);
             let device = format!("start={},size={},domain={}", text("start"), text("size"), text("domain"));
             command.arg("--memory-device").arg(device);
         }
@@ -64,9 +65,15 @@ impl Planner {
 /// What no table of an emulated machine tells: the processor.
 fn platform(case: &Case) -> Vec<String> {
     let model = case.qemu.iter().skip_while(|argument| *argument != "-cpu").nth(1);
-    let hypervisor = !model.is_some_and(|model| model.contains("-hypervisor") || model.contains("hypervisor=off"));
+    let hypervisor =
+        !model.is_some_and(|model| model.contains("-hypervisor") || model.contains("hypervisor=off"));
     let hypervisor = if hypervisor { "yes" } else { "no" };
     // The emulated processor says that it is AMD's; the first one boots, in xAPIC mode.
-    [format!("hypervisor={hypervisor}"), "cpu_vendor=amd".to_owned(), "boot_apic_id=0".to_owned(), "x2apic=no".to_owned()]
-        .to_vec()
+    [
+        format!("hypervisor={hypervisor}"),
+        "cpu_vendor=amd".to_owned(),
+        "boot_apic_id=0".to_owned(),
+        "x2apic=no".to_owned(),
+    ]
+    .to_vec()
 }

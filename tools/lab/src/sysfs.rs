@@ -59,7 +59,8 @@ impl Tree {
     pub fn facts(&self) -> Map<String, Value> {
         let mut facts = Map::new();
         let mut put = |key: &str, value: Value| facts.insert(key.to_owned(), value);
-        let masks = ["possible", "online", "has_cpu", "has_memory", "has_normal_memory", "has_generic_initiator"];
+        let masks =
+            ["possible", "online", "has_cpu", "has_memory", "has_normal_memory", "has_generic_initiator"];
         let masks = masks.into_iter().filter_map(|mask| {
             Some((mask.to_owned(), json!(numbers(self.value(&format!("{NODES}{mask}"))?))))
         });
@@ -70,7 +71,10 @@ impl Tree {
             Some((path.strip_suffix("/nodelist")?.to_owned(), json!(numbers(list))))
         });
         put("memory_tiers", Value::Object(tiers.collect()));
-        put("weighted_interleave", Value::Object(self.below(WEIGHTS).map(|(path, v)| named(path, v)).collect()));
+        put(
+            "weighted_interleave",
+            Value::Object(self.below(WEIGHTS).map(|(path, v)| named(path, v)).collect()),
+        );
         if let Some(enabled) = self.value("/sys/kernel/mm/numa/demotion_enabled") {
             put("demotion_enabled", json!(enabled));
         }
@@ -94,7 +98,10 @@ impl Tree {
             put("cpus", json!(numbers(list)));
         }
         if let Some(row) = self.value(&format!("{folder}distance")) {
-            put("distance", json!(row.split_whitespace().filter_map(|d| d.parse().ok()).collect::<Vec<u64>>()));
+            put(
+                "distance",
+                json!(row.split_whitespace().filter_map(|d| d.parse().ok()).collect::<Vec<u64>>()),
+            );
         }
         if let Some(total) = self.values.get(&format!("{folder}meminfo")).and_then(|line| kibibytes(line)) {
             put("mem_total_kb", total);
@@ -103,10 +110,12 @@ impl Tree {
         for class in ["access0", "access1"] {
             let initiators = self.ends(&format!("{folder}{class}/initiators/node"));
             let targets = self.ends(&format!("{folder}{class}/targets/node"));
-            let figures: Vec<_> =
-                self.below(&folder).filter_map(|(path, value)| {
+            let figures: Vec<_> = self
+                .below(&folder)
+                .filter_map(|(path, value)| {
                     Some(named(path.strip_prefix(class)?.strip_prefix("/initiators/")?, value))
-                }).collect();
+                })
+                .collect();
             if initiators.is_empty() && targets.is_empty() && figures.is_empty() {
                 continue;
             }

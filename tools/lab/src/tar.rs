@@ -23,7 +23,8 @@ pub fn files(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
 }
 
 fn octal(field: &[u8]) -> usize {
-    let digits = field.iter().skip_while(|byte| **byte == b' ').take_while(|byte| matches!(byte, b'0'..=b'7'));
+    let digits =
+        field.iter().skip_while(|byte| **byte == b' ').take_while(|byte| matches!(byte, b'0'..=b'7'));
     digits.fold(0, |number: usize, digit| number.saturating_mul(8).saturating_add(usize::from(digit - b'0')))
 }
 

@@ -13,6 +13,8 @@ pub mod json;
 pub mod log;
 pub mod planner;
 pub mod random;
+pub mod script;
+pub mod smoke;
 pub mod sysfs;
 pub mod tar;
 pub mod workshop;

@@ -6,7 +6,7 @@ use memtopo_lab::check::{self, Verdict};
 use memtopo_lab::compare::{Answer, compare};
 use memtopo_lab::planner::Planner;
 use memtopo_lab::workshop::{Kernel, Workshop};
-use memtopo_lab::{boot, fetch, random};
+use memtopo_lab::{boot, fetch, random, script, smoke};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -33,6 +33,13 @@ enum Task {
     Replay(Cases),
     /// Boot random machines, compare each with the plan, and shrink those that differ.
     Random(Random),
+    /// Boot the twelve fixed machines and compare.
+    Smoke(SmokeArgs),
+    /// Print a boot as a shell script.
+    Script {
+        /// A case folder, a case.json, or a folder of table binaries.
+        case: PathBuf,
+    },
     /// Compare two captures of the same boot.
     Agree(Agree),
 }
@@ -70,6 +77,16 @@ struct Random {
     /// Leave machines that differ as they are.
     #[arg(long)]
     no_shrink: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct SmokeArgs {
+    /// Keep the captures in this folder, as in `corpus/boots`.
+    #[arg(long, value_name = "FOLDER")]
+    keep: Option<PathBuf>,
+    /// The program that plans; the one built beside this one without it.
+    #[arg(long, value_name = "PROGRAM")]
+    memtopo: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -120,6 +137,23 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 tally.add(&out, &planner, args.kernel, args.all);
             }
             Ok(tally.finish())
+        }
+        Task::Smoke(args) => {
+            let planner = Planner::find(args.memtopo.clone())?;
+            let mut tally = Tally::default();
+            for smoke in smoke::all() {
+                let booted = workshop.path("smoke").join(smoke.name);
+                smoke::run(&workshop, Kernel::V7_2, &smoke, &booted)?;
+                if let Some(keep) = &args.keep {
+                    smoke::keep(&booted, &keep.join(smoke.name))?;
+                }
+                tally.add(&booted, &planner, Kernel::V7_2, false);
+            }
+            Ok(tally.finish())
+        }
+        Task::Script { case } => {
+            print!("{}", script::render(&Located::read(&case)?.case));
+            Ok(ExitCode::SUCCESS)
         }
         Task::Random(args) => run_random(&workshop, &args),
         Task::Replay(args) => {

@@ -397,7 +397,7 @@ impl Access {
                 }
             }
         }
-        match (srat.end, visited().last()) {
+        match (srat.end, visited().next_back()) {
             (End::Unknown(source), _) => {
                 Err(Refusal::Undetermined(format!("the bytes of the table from {source} on")))
             }

@@ -6,7 +6,8 @@ use super::fallback::Ranking;
 use super::memory_map::PAGE;
 use super::node_set::NodeSet;
 use super::nodes::Nodes;
-use super::reason::{Section, Subject};
+use super::reason::{Reason, Section, Subject};
+use super::rules;
 use super::state::State;
 use crate::range::AddressRange;
 use crate::units::{NodeId, PhysAddr, ProximityDomain};
@@ -126,7 +127,10 @@ impl State<'_> {
         if !self.nodes.possible.contains(node) {
             return Err(Refusal::NoNode);
         }
-        self.nodes.online.insert(node);
+        if self.nodes.online.insert(node) {
+            self.notes.reasons.retain(|(subject, _)| *subject != Subject::Online(node));
+            self.notes.reason(Subject::Online(node), Reason::new(rules::ONLINE_ADDED));
+        }
         let online = self.kernel.online_policy() != OnlinePolicy::Offline;
         self.added.push(AddedMemory { range, node, online });
         if online {

@@ -26,6 +26,7 @@ pub mod rules;
 pub mod soft_reserved;
 pub mod srat;
 pub mod state;
+pub mod table_upgrade;
 pub mod tiers;
 
 pub use kernel::{Kernel, Version};

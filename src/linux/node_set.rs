@@ -131,10 +131,16 @@ impl NodeSet {
 impl FromIterator<NodeId> for NodeSet {
     fn from_iter<I: IntoIterator<Item = NodeId>>(nodes: I) -> Self {
         let mut set = Self::new();
-        for node in nodes {
-            set.insert(node);
-        }
+        set.extend(nodes);
         set
+    }
+}
+
+impl Extend<NodeId> for NodeSet {
+    fn extend<I: IntoIterator<Item = NodeId>>(&mut self, nodes: I) {
+        for node in nodes {
+            self.insert(node);
+        }
     }
 }
 
@@ -168,8 +174,7 @@ impl fmt::Debug for NodeSet {
 mod tests {
     use super::*;
 
-    extern crate std;
-    use std::string::ToString;
+    use alloc::string::ToString;
 
     fn set(nodes: &[u32]) -> NodeSet {
         nodes.iter().copied().map(NodeId).collect()

@@ -152,7 +152,7 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
     let kernel = inputs.kernel;
     match State::boot(inputs) {
         Ok(state) => state.plan(),
-        Err(failure) => Plan::of_failure(failure, kernel),
+        Err(failure) => Plan::of_failure(*failure, kernel),
     }
 }
 

@@ -137,23 +137,51 @@ pub enum Subject {
     Interleave,
 }
 
+impl Subject {
+    /// What it is about, without the node.
+    #[must_use]
+    pub const fn topic(&self) -> &'static str {
+        match self {
+            Self::Outcome => "outcome",
+            Self::MemoryMap => "memory map",
+            Self::Description => "node description",
+            Self::Node(_) => "node",
+            Self::Online(_) => "online",
+            Self::Cpus(_) => "cpus",
+            Self::Distances => "distances",
+            Self::Performance => "HMAT",
+            Self::Access(_, 0) => "access0",
+            Self::Access(..) => "access1",
+            Self::Domain(_) => "domain",
+            Self::Tier(_) => "tier",
+            Self::Reference => "reference DRAM",
+            Self::Demotion(_) => "demotion",
+            Self::Interleave => "interleave weights",
+        }
+    }
+
+    /// The node that it is about, if it is about one.
+    #[must_use]
+    pub const fn node(&self) -> Option<NodeId> {
+        match self {
+            Self::Node(node)
+            | Self::Online(node)
+            | Self::Cpus(node)
+            | Self::Access(node, _)
+            | Self::Tier(node)
+            | Self::Demotion(node) => Some(*node),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Outcome => f.write_str("outcome"),
-            Self::MemoryMap => f.write_str("memory map"),
-            Self::Description => f.write_str("node description"),
-            Self::Node(node) => write!(f, "node {node}"),
-            Self::Online(node) => write!(f, "node {node} online"),
-            Self::Cpus(node) => write!(f, "node {node} cpus"),
-            Self::Distances => f.write_str("distances"),
-            Self::Performance => f.write_str("HMAT"),
-            Self::Access(node, class) => write!(f, "node {node} access{class}"),
-            Self::Domain(domain) => write!(f, "domain {domain}"),
-            Self::Tier(node) => write!(f, "node {node} tier"),
-            Self::Reference => f.write_str("reference DRAM"),
-            Self::Demotion(node) => write!(f, "node {node} demotion"),
-            Self::Interleave => f.write_str("interleave weights"),
+        match (self, self.node()) {
+            (Self::Node(node), _) => write!(f, "node {node}"),
+            (Self::Domain(domain), _) => write!(f, "domain {domain}"),
+            (_, Some(node)) => write!(f, "node {node} {}", self.topic()),
+            (_, None) => f.write_str(self.topic()),
         }
     }
 }

@@ -70,6 +70,8 @@ rules! {
         "the node of a possible processor is online";
     ONLINE_INITIATOR = "online-initiator", "arch/x86/mm/numa.c: init_gi_nodes",
         "the node of a generic initiator is online";
+    ONLINE_ADDED = "online-added", "mm/memory_hotplug.c: add_memory_resource",
+        "a node comes online when memory is added to it";
     OFFLINE = "offline", "arch/x86/mm/numa.c: numa_register_nodes",
         "a node without RAM, processors and generic initiators is possible, but not online";
     CPU_SRAT = "cpu-srat", "arch/x86/mm/srat.c: acpi_numa_processor_affinity_init",

@@ -16,6 +16,7 @@ use super::tiers::Tiers;
 use crate::bundle::memory_map::FirmwareMap;
 use crate::topology::Topology;
 use crate::units::NodeId;
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
@@ -86,12 +87,12 @@ impl<'a> State<'a> {
     ///
     /// # Errors
     /// When the kernel would not come up, or the inputs do not tell which nodes there are.
-    pub fn boot(inputs: Inputs<'a>) -> Result<Self, Failure> {
+    pub fn boot(inputs: Inputs<'a>) -> Result<Self, Box<Failure>> {
         let Inputs { topology, memory_map: firmware, kernel, .. } = inputs;
         let mut notes = Notes::default();
         let memory_map = match MemoryMap::new(firmware, kernel) {
             Ok(map) => map,
-            Err(failure) => return Err(Failure::of_map(failure, notes)),
+            Err(failure) => return Err(Box::new(Failure::of_map(failure, notes))),
         };
         let nodes = match Nodes::boot(topology, &memory_map, kernel, &mut notes) {
             Ok(nodes) => nodes,
@@ -100,7 +101,8 @@ impl<'a> State<'a> {
                     Stop::Panic(reason, accepted, description) => (Some(reason), accepted, description),
                     Stop::Undetermined => (None, Vec::new(), None),
                 };
-                return Err(Failure { panic, memory_map: Some(memory_map), accepted, description, notes });
+                let memory_map = Some(memory_map);
+                return Err(Box::new(Failure { panic, memory_map, accepted, description, notes }));
             }
         };
 
@@ -129,7 +131,7 @@ impl<'a> State<'a> {
             notes,
         };
         if let Err(crash) = state.initcalls(inputs.memory_devices) {
-            return Err(state.crashed(crash));
+            return Err(Box::new(state.crashed(crash)));
         }
         for driver in &kernel.drivers {
             state.load(driver);

@@ -7,5 +7,7 @@ pub mod dump_text;
 pub mod json;
 #[cfg(feature = "alloc")]
 pub mod plan_json;
+#[cfg(feature = "alloc")]
+pub mod plan_text;
 pub mod style;
 pub mod value;

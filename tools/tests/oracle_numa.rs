@@ -10,6 +10,7 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
+    clippy::std_instead_of_alloc,
     reason = "a failing test is meant to stop, and to say why"
 )]
 
@@ -19,6 +20,8 @@ use memtopo::linux::kernel::CpuVendor;
 use memtopo::linux::{Inputs, Kernel, Version, plan};
 use memtopo::range::AddressRange;
 use memtopo::render::plan_json::plan_json;
+use memtopo::render::plan_text::{Reasons, plan_text};
+use memtopo::render::style::Colour;
 use memtopo::topology::{TableBytes, Topology};
 use memtopo::units::{ApicId, ByteCount, PhysAddr, ProximityDomain};
 use serde_json::Value;
@@ -156,8 +159,14 @@ impl Case {
         let memory_map = maps.firmware().expect("a memory map");
         let memory_devices = &self.memory_devices();
         let inputs = Inputs { topology: &topology, memory_map, memory_devices, kernel: &kernel };
+        let plan = plan(inputs);
         let mut text = String::new();
-        plan_json(&mut text, &plan(inputs)).unwrap();
+        plan_text(&mut text, &plan, Colour::Off, Reasons::Brief).unwrap();
+        if std::env::var_os("ORACLE_CASE").is_some() {
+            println!("{text}");
+        }
+        let mut text = String::new();
+        plan_json(&mut text, &plan).unwrap();
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}\n{text}", self.name))
     }
 }
@@ -342,9 +351,6 @@ fn plans_equal_booted_kernels() {
             let Ok(bytes) = fs::read(case.folder.join(file)) else { continue };
             let observed: Value = serde_json::from_slice(&bytes).unwrap();
             let ours = case.plan(version);
-            if only.is_some() {
-                println!("{ours:#}");
-            }
             tally.case(name, &ours, &observed);
             compared += 1;
         }

@@ -116,3 +116,30 @@ fn iasl_compiles_our_source_to_the_same_bytes() {
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
+
+#[test]
+fn iasl_reads_what_our_writers_make_without_a_warning() {
+    let Some(iasl) = iasl() else { return };
+    let folder = scratch("iasl-disassemble");
+    let mut count = 0;
+    for example in ["two-node", "two-socket-cxl", "accelerator"] {
+        let toml = memtopo(&["example", example], b"").stdout;
+        let tables = folder.join(example);
+        let output = memtopo(&["build", "-", "-o", tables.to_str().expect("a plain path")], &toml);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        for table in common::listing(&tables) {
+            let is_cdat = table.file_name().expect("a name").to_string_lossy().starts_with("CDAT");
+            let mut command = Command::new(&iasl);
+            command.args(if is_cdat { &["-ds", "CDAT"][..] } else { &[] }).arg("-d").arg(&table);
+            let output = command.output().expect("iasl starts");
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            let text = std::fs::read_to_string(table.with_extension("dsl")).expect("a disassembly");
+            let place = table.display();
+            assert!(!said.contains("arning") && !said.contains("rror"), "{place}: {said}");
+            assert!(!text.contains("****") && !text.contains("Incorrect checksum"), "{place}: {text}");
+            count += 1;
+        }
+    }
+    eprintln!("iasl: {count} tables of our writers disassembled without a warning");
+}

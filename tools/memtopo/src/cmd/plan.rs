@@ -5,16 +5,19 @@ use crate::args::{Plan, PlanFormat, When, number};
 use crate::input::Loaded;
 use crate::term;
 use anyhow::{Context, Result, bail, ensure};
-use memtopo::bundle::TableSet;
 use memtopo::bundle::memory_map::{FirmwareMap, MapEntry, MapForm, MapKind};
+use memtopo::bundle::{BundledTable, Container, TableSet};
 use memtopo::linux::added::MemoryDevice;
 use memtopo::linux::kernel::CpuVendor;
+use memtopo::linux::table_upgrade::{self, Fate};
 use memtopo::linux::{Inputs, Kernel, Version, plan};
 use memtopo::range::AddressRange;
 use memtopo::render::plan_json;
+use memtopo::render::plan_text::{self, Reasons};
+use memtopo::tables::anatomy::Format;
 use memtopo::tables::e820::E820Type;
 use memtopo::tables::srat::{Entry, MemoryFlags, Srat};
-use memtopo::topology::Topology;
+use memtopo::topology::{TableBytes, Topology};
 use memtopo::units::{ApicId, ByteCount, PhysAddr, ProximityDomain, Signature};
 
 /// Runs the command.
@@ -30,8 +33,7 @@ pub(crate) fn run(args: &Plan, color: When) -> Result<()> {
         Loaded::read(&args.inputs)?
     };
     let set = loaded.tables()?;
-    let tables = set.tables().iter().filter(|table| table.signature != Signature::CDAT);
-    let tables = tables.filter_map(|table| loaded.bytes_of(&set, table)).collect::<Vec<_>>();
+    let tables = kernel_tables(&loaded, &set);
     ensure!(!tables.is_empty(), "the inputs hold no ACPI table");
     let topology = Topology::read(tables.iter().copied());
     let map = match loaded.memory_map(args.memory_map.as_deref())? {
@@ -48,10 +50,39 @@ pub(crate) fn run(args: &Plan, color: When) -> Result<()> {
     let devices = args.memory_device.iter().map(|text| memory_device(text)).collect::<Result<Vec<_>>>()?;
     let inputs = Inputs { topology: &topology, memory_map: &map, memory_devices: &devices, kernel: &kernel };
     let plan = plan(inputs);
-    let _ = color;
     match args.format {
-        PlanFormat::Text | PlanFormat::Json => term::print(|out| plan_json::plan_json(out, &plan)),
+        PlanFormat::Text => {
+            let colour = term::colour(color);
+            term::print(|out| plan_text::plan_text(out, &plan, colour, Reasons::Brief))
+        }
+        PlanFormat::Json => term::print(|out| plan_json::plan_json(out, &plan)),
     }
+}
+
+/// The ACPI tables that the kernel works with: those of the firmware, upgraded by those of an initrd.
+fn kernel_tables<'s>(loaded: &'s Loaded, set: &'s TableSet<'_>) -> Vec<TableBytes<'s>> {
+    let tables = set.tables().iter().filter(|table| table.format == Format::Sdt);
+    let in_initrd = |table: &&BundledTable<'_>| {
+        set.input_of(table).is_some_and(|input| input.container == Container::Initrd)
+    };
+    let (upgrades, firmware): (Vec<_>, Vec<_>) = tables.partition(in_initrd);
+    let firmware: Vec<_> = firmware.iter().filter_map(|table| loaded.bytes_of(set, table)).collect();
+    let files: Vec<&[u8]> = upgrades.iter().map(|table| &*table.bytes).collect();
+    let (tables, fates) = table_upgrade::upgrade(&firmware, &files);
+    for (table, fate) in upgrades.iter().zip(fates) {
+        let what = match fate {
+            Fate::Replaces(_) => "replaces the firmware's table",
+            Fate::Appended => "joins the firmware's tables",
+            Fate::NotNewer => "refused: a table with its ids is there and not older",
+            Fate::WrongLength => "refused: its size is not its Length",
+            Fate::WrongChecksum => "refused: wrong checksum",
+            Fate::TooMany => "refused: 64 files were taken before",
+            _ => "refused: the kernel takes no such table from an initrd",
+        };
+        let member = table.origin.member.as_deref().unwrap_or_default();
+        eprintln!("memtopo: note: initrd: {member} ({}): {what}", table.signature);
+    }
+    tables
 }
 
 /// The map that a machine would have whose RAM is exactly what its SRAT names.

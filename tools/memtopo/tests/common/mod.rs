@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// Runs `memtopo` with the given arguments and standard input.
-pub fn memtopo(args: &[&str], input: &[u8]) -> Output {
+pub(crate) fn memtopo(args: &[&str], input: &[u8]) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_memtopo"))
         .args(args)
         .env("NO_COLOR", "1")
@@ -28,7 +28,7 @@ pub fn memtopo(args: &[&str], input: &[u8]) -> Output {
 }
 
 /// The folder `name` of the test data next to the project, or `None`, said loudly, when it is not there.
-pub fn shared(name: &str) -> Option<PathBuf> {
+pub(crate) fn shared(name: &str) -> Option<PathBuf> {
     let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")).join(name);
     if path.is_dir() {
         return Some(path);
@@ -38,7 +38,7 @@ pub fn shared(name: &str) -> Option<PathBuf> {
 }
 
 /// Every real or captured table: `corpus/REAL/tables`, and `tables` and `input` of every kernel capture.
-pub fn all_binaries() -> Vec<PathBuf> {
+pub(crate) fn all_binaries() -> Vec<PathBuf> {
     let mut folders = Vec::new();
     folders.extend(shared("corpus/REAL/tables"));
     for case in shared("oracle/cases").iter().flat_map(|cases| listing(cases)) {
@@ -51,7 +51,7 @@ pub fn all_binaries() -> Vec<PathBuf> {
 }
 
 /// What is in a folder, by name.
-pub fn listing(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn listing(folder: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<_> =
         std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
     paths.sort();
@@ -59,7 +59,7 @@ pub fn listing(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// An empty folder for one test.
-pub fn scratch(name: &str) -> PathBuf {
+pub(crate) fn scratch(name: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = std::fs::remove_dir_all(&path);
     std::fs::create_dir_all(&path).expect("a scratch folder");

@@ -260,7 +260,8 @@ impl Machine {
     pub(crate) fn parse(toml: &str) -> Result<Self> {
         toml::from_str(toml).map_err(|error| {
             // The parser's own message spans lines and draws the place; one line has to do.
-            let line = error.span().map_or(0, |span| toml[..span.start].lines().count().max(1));
+            let before = error.span().and_then(|span| toml.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
             anyhow::anyhow!("line {line}: {}", error.message())
         })
     }

@@ -213,7 +213,8 @@ impl Boot {
             std::fs::write(folder.join("tables").join(format!("{name}.bin")), bytes)?;
         }
         if !case.events.is_empty() {
-            let lines: String = case.events.iter().map(|event| format!("{event}\n")).collect();
+            let told = events::with_outcomes(&case.events, &self.observed);
+            let lines: String = told.iter().map(|event| format!("{event}\n")).collect();
             std::fs::write(folder.join("events.jsonl"), lines)?;
         }
         if let Some(console) = &self.console {

@@ -6,7 +6,7 @@ pub mod case;
 pub mod check;
 pub mod compare;
 pub mod cpio;
-mod events;
+pub mod events;
 pub mod fetch;
 pub mod guest;
 pub mod json;

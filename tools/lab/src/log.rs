@@ -19,7 +19,7 @@ fn unstamped(line: &str) -> &str {
 }
 
 /// Words by which a line is kept in a case.
-const KEPT: [&str; 27] = [
+const KEPT: [&str; 28] = [
     "e820",
     "user: [",
     "modified: [",
@@ -47,6 +47,7 @@ const KEPT: [&str; 27] = [
     "cxl",
     "CXL",
     "Linux version",
+    "RAMDISK:",
 ];
 
 /// The lines that have to do with memory.
@@ -101,6 +102,15 @@ pub fn demotion_targets(lines: &[&str]) -> (Value, usize) {
         targets.insert(node.to_owned(), value);
     }
     (Value::Object(targets), count)
+}
+
+/// Where the initrd lies, which the kernel keeps out of movable zones: first byte and the one behind the last.
+#[must_use]
+pub fn initrd(lines: &[&str]) -> Option<(u64, u64)> {
+    let text = lines.iter().find_map(|line| line.strip_prefix("RAMDISK: "))?;
+    let ([first, last], _) = range(text)?;
+    let number = |text: &str| u64::from_str_radix(text.strip_prefix("0x")?, 16).ok();
+    Some((number(first)?, number(last)?.checked_add(1)?))
 }
 
 /// The decisive lines of a kernel that died.
@@ -211,6 +221,12 @@ mod tests {
         assert_eq!(e820(new), Some(json!(["bios", first, "0x000000000009fbff", "System RAM"])));
         assert_eq!(e820(old), Some(json!(["bios", first, "0x000000000009fbff", "usable"])));
         assert_eq!(e820("BIOS-e820: [gap 0x00000000000a0000-0x00000000000effff]"), None);
+    }
+
+    #[test]
+    fn the_initrd_ends_behind_its_last_byte() {
+        let log = ["x", "RAMDISK: [mem 0x3fc1a000-0x3ffdffff]"];
+        assert_eq!(initrd(&log), Some((0x3fc1_a000, 0x3ffe_0000)));
     }
 
     #[test]

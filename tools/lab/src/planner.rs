@@ -2,6 +2,7 @@
 
 use crate::case::Case;
 use crate::guest::BASE_CMDLINE;
+use crate::log;
 use crate::workshop::Kernel;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -45,6 +46,10 @@ impl Planner {
         }
         for fact in platform(case) {
             command.arg("--platform").arg(fact);
+        }
+        let log = std::fs::read_to_string(folder.join("dmesg.txt"))?;
+        if let Some((start, end)) = log::initrd(&log::lines(&log)) {
+            command.arg("--platform").arg(format!("reserved={start:#x}-{end:#x}"));
         }
         for device in observed["memory_devices"].as_array().into_iter().flatten() {
             let text =

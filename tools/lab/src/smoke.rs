@@ -237,7 +237,8 @@ pub fn all() -> Vec<Smoke> {
                     cpu(0, 0),
                     cpu(0, 1),
                     memory(0, 0, 1024 * MIB),
-                    memory(1, 1024 * MIB, 512 * MIB),
+                    memory(1, 1024 * MIB, 384 * MIB),
+                    memory(0, 1408 * MIB, 128 * MIB),
                 ]),
                 hmat: hmat(vec![
                     locality(0, &[0], &[0, 1], &[100, 300]),
@@ -261,7 +262,8 @@ pub fn all() -> Vec<Smoke> {
                     cpu(0, 0),
                     cpu(0, 1),
                     memory(0, 0, 512 * MIB),
-                    hot_pluggable(1, 512 * MIB, 512 * MIB),
+                    hot_pluggable(1, 512 * MIB, 256 * MIB),
+                    memory(0, 768 * MIB, 256 * MIB),
                 ]),
                 options: vec!["movable_node".to_owned()],
                 ..plain()
@@ -337,7 +339,7 @@ pub fn keep(booted: &Path, folder: &Path) -> Result<()> {
     let dmesg = std::fs::read_to_string(booted.join("dmesg.txt"))?;
     let map: String = dmesg
         .lines()
-        .filter(|line| line.starts_with("BIOS-e820: [mem"))
+        .filter(|line| line.starts_with("BIOS-e820: [mem") || line.starts_with("RAMDISK:"))
         .flat_map(|line| [line, "\n"])
         .collect();
     std::fs::write(folder.join("dmesg.txt"), map)?;

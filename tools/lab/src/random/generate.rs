@@ -64,7 +64,7 @@ fn domains(prng: &mut Prng) -> Vec<u32> {
             prng.shuffle(&mut domains);
         }
         _ => {
-            let step = u32::try_from(prng.between(1, 160)).unwrap_or(1);
+            let step = u32::try_from(prng.between(1, 90)).unwrap_or(1);
             domains = domains.iter().map(|domain| 5 + domain * step).collect();
             prng.shuffle(&mut domains);
         }

@@ -1,7 +1,7 @@
 //! Memory that joins a booted machine: a node comes online, gets its first memory, and with it a tier.
 
-use super::access::Class;
 use super::blocks;
+use super::coordinates::Class;
 use super::fallback::Ranking;
 use super::memory_map::PAGE;
 use super::node_set::NodeSet;

@@ -130,9 +130,10 @@ fn by_cache(
     kernel: &Kernel,
 ) -> Option<NodeId> {
     let apic_id = apic_id?;
-    let (_, cache) = kernel.platform.cache_ids.iter().find(|(id, _)| *id == apic_id)?;
-    if online.contains(NodeId(*cache)) {
-        return Some(NodeId(*cache));
+    let listed = kernel.platform.cache_ids.iter().find(|(id, _)| *id == apic_id);
+    let cache = listed.map_or(0, |(_, cache)| *cache);
+    if online.contains(NodeId(cache)) {
+        return Some(NodeId(cache));
     }
     let is_online = |(_, node): &(&ApicId, &NodeId)| online.contains(**node);
     let below = by_srat.range(..apic_id).rev().find(is_online);

@@ -64,7 +64,7 @@ pub(crate) fn apply(
     };
     let Some(distances) = cutter.cut(text) else { return Ok(None) };
     let Cutter { mut made, physical, .. } = cutter;
-    if ranges::clean(&mut made, &mut Vec::new(), map, limits).is_err() {
+    if ranges::clean(&mut made, &mut walks.reserved, map, limits).is_err() {
         return Ok(None);
     }
     // Numbers between those that were handed out lie on the same node as the first of them.

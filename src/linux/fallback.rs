@@ -46,19 +46,22 @@ impl Ranking<'_> {
     /// the same order.
     #[must_use]
     pub fn order(&self, node: NodeId, candidates: &NodeSet, loads: &Loads) -> Vec<NodeId> {
-        let value = |other: NodeId| {
+        // Value and node in one number: at most 257 times 1024 plus a load, then the node.
+        let key = |other: NodeId| {
             let distance = u64::from(self.distances.get(node, other).0);
             let penalties = u64::from(other < node).saturating_add(u64::from(self.has_cpu.contains(other)));
-            distance
-                .saturating_add(penalties)
-                .saturating_mul(loads.max_nodes)
-                .saturating_add(loads.get(other))
+            let value = distance.saturating_add(penalties).saturating_mul(loads.max_nodes);
+            let value = if other == node { 0 } else { value.saturating_add(loads.get(other)) };
+            (value << 32) | u64::from(other.0)
         };
         let with_memory = candidates.iter().filter(|other| self.has_memory.contains(*other));
-        let mut order: Vec<(bool, u64, NodeId)> =
-            with_memory.map(|other| (other != node, value(other), other)).collect();
+        let mut order: Vec<u64> = with_memory.map(key).collect();
         order.sort_unstable();
-        order.into_iter().map(|(_, _, other)| other).collect()
+        order
+            .into_iter()
+            .filter_map(|key| u32::try_from(key & u64::from(u32::MAX)).ok())
+            .map(NodeId)
+            .collect()
     }
 
     /// Builds the lists of all possible nodes, each with its place in the log line `Fallback order for Node`,

@@ -1,10 +1,10 @@
 //! Weights of weighted interleave (`mm/mempolicy.c`).
 
+use super::coordinates::Coordinates;
 use super::kernel::Interleave;
 use super::node_set::NodeSet;
 use super::reason::{Fact, Notes, Reason, Subject};
 use super::rules;
-use crate::linux::access::Coordinates;
 use crate::units::NodeId;
 use alloc::collections::BTreeMap;
 

@@ -196,7 +196,8 @@ pub struct Platform {
     pub boot_apic_id: Option<ApicId>,
     /// Who made the processors.
     pub cpu_vendor: Option<CpuVendor>,
-    /// Last-level-cache id of processors, by APIC id.
+    /// Last-level-cache id of processors, by APIC id, for processors of AMD and Hygon that have no SRAT entry. One
+    /// that is not listed has cache 0, as all have in a machine with one socket.
     pub cache_ids: Vec<(ApicId, u32)>,
     /// Whether firmware handed over in x2APIC mode.
     pub x2apic: Option<bool>,

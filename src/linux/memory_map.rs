@@ -532,6 +532,45 @@ mod tests {
     }
 
     #[test]
+    fn efi_types_become_e820_types_twice() {
+        const WB: EfiAttributes = EfiAttributes::WB;
+        let special = WB.union(EfiAttributes::SP);
+        let entries = |conventional_special: bool| {
+            let sp = if conventional_special { special } else { WB };
+            let kinds = [
+                (EfiMemoryType::CONVENTIONAL, WB),
+                (EfiMemoryType::LOADER_DATA, WB),
+                (EfiMemoryType::CONVENTIONAL, EfiAttributes::UC),
+                (EfiMemoryType::UNACCEPTED, WB),
+                (EfiMemoryType::ACPI_RECLAIM, WB),
+                (EfiMemoryType::CONVENTIONAL, sp),
+                (EfiMemoryType(0x8000_0000), WB),
+            ];
+            let entry = |(at, (kind, attributes)): (u64, (EfiMemoryType, EfiAttributes))| MapEntry {
+                range: AddressRange::new(PhysAddr(at << 20), PhysAddr((at + 1) << 20)),
+                kind: MapKind::Efi(kind, attributes),
+                place: 0,
+            };
+            FirmwareMap { form: MapForm::EfiDescriptors, entries: (1..).zip(kinds).map(entry).collect() }
+        };
+        let plan = |special: bool, line: &str| {
+            let kernel = Kernel::default().with_command_line(line);
+            flat(&MemoryMap::new(&entries(special), &kernel).unwrap().table)
+                .into_iter()
+                .map(|(start, end, kind)| (start >> 20, end >> 20, kind))
+                .collect::<Vec<_>>()
+        };
+        // The stub takes cacheability for granted, and what it does not know becomes a hole.
+        assert_eq!(plan(false, ""), [(1, 5, 1), (5, 6, 3), (6, 7, 1)]);
+        // Specific-purpose memory brings the kernel's own import in, which reserves what is not write-back,
+        // unaccepted or unknown.
+        assert_eq!(plan(true, ""), [(1, 3, 1), (3, 5, 2), (5, 6, 3), (6, 7, 0xefff_ffff), (7, 8, 2)]);
+        assert_eq!(plan(true, "efi=nosoftreserve"), [(1, 5, 1), (5, 6, 3), (6, 7, 1)]);
+        // The import comes after the options and undoes them.
+        assert_eq!(plan(true, "mem=2M"), plan(true, ""));
+    }
+
+    #[test]
     fn an_emptied_map_stops_the_kernel() {
         let kernel = Kernel::default().with_command_line("memmap=exactmap memmap=512M@1M");
         assert_eq!(MemoryMap::new(&map(&[(0, 0x1000_0000, 1)]), &kernel), Err(MapFailure::InvalidUserMap));

@@ -1,6 +1,6 @@
 //! What Linux would do: the behaviour of the kernel as pure functions of topology, memory map and parameters.
 //!
-//! [`plan`] is the way in. The boot goes through the rooms in the kernel's order: [`memory_map`], [`srat`] and
+//! [`plan()`] is the way in. The boot goes through the rooms in the kernel's order: [`memory_map`], [`srat`] and
 //! [`nodes`], [`fallback`], [`access`], [`interleave`], [`tiers`]; the result is a [`State`], which events can
 //! change, and of which a [`Plan`] is the printable view.
 
@@ -8,11 +8,13 @@ pub mod access;
 pub mod added;
 pub mod blocks;
 pub mod command_line;
+pub mod coordinates;
 pub mod cpus;
 pub mod distances;
 pub mod domains;
 mod emulation;
 pub mod fallback;
+pub mod hmat;
 pub mod interleave;
 pub mod kernel;
 pub mod memory_map;

@@ -29,7 +29,7 @@ pub(crate) fn settle(nodes: &mut Nodes, map: &MemoryMap, kernel: &Kernel, notes:
     let mirror = line.kernelcore_mirror && !line.movable_node && !map.mirrored.is_empty();
     let mut starts = BTreeMap::new();
     if line.movable_node {
-        starts = of_hot_pluggable(nodes, map, kernel, notes);
+        starts = of_hot_pluggable(nodes, map, kernel);
     } else if mirror {
         for piece in not_mirrored(&nodes.pieces, &map.mirrored) {
             let first = piece.range.start.0 >> 12;
@@ -54,6 +54,14 @@ pub(crate) fn settle(nodes: &mut Nodes, map: &MemoryMap, kernel: &Kernel, notes:
         .filter(|(piece, node)| starts.get(node).is_none_or(|start| in_kernel_zone(piece, *start)))
         .map(|(_, node)| node)
         .collect();
+    if line.movable_node && !starts.is_empty() && kernel.platform.reserved.is_empty() {
+        let missing =
+            "early reservations (initrd, kernel image, firmware tables), which cost a node its movable zone";
+        notes.missing(Section::MovableZones, missing);
+        if nodes.has_normal_memory != nodes.has_memory {
+            notes.missing(Section::NormalMemory, missing);
+        }
+    }
     nodes.movable_start = starts;
 }
 
@@ -69,12 +77,7 @@ fn round(starts: &mut BTreeMap<NodeId, u64>, pieces: &[Piece]) {
 
 /// `movable_node`: everything from the first hot-pluggable page of a node on, unless something was reserved on
 /// the node before it was known (`numa_clear_kernel_node_hotplug`).
-fn of_hot_pluggable(
-    nodes: &Nodes,
-    map: &MemoryMap,
-    kernel: &Kernel,
-    notes: &mut Notes,
-) -> BTreeMap<NodeId, u64> {
+fn of_hot_pluggable(nodes: &Nodes, map: &MemoryMap, kernel: &Kernel) -> BTreeMap<NodeId, u64> {
     let mut starts: BTreeMap<NodeId, u64> = BTreeMap::new();
     for piece in &nodes.pieces {
         let Some(node) = piece.node else { continue };
@@ -93,12 +96,6 @@ fn of_hot_pluggable(
         .map(|entry| entry.node)
         .collect();
     starts.retain(|node, _| !kernel_nodes.contains(*node));
-    if !starts.is_empty() && kernel.platform.reserved.is_empty() {
-        notes.missing(
-            Section::NormalMemory,
-            "early reservations (initrd, kernel image, firmware tables), which cost a node its movable zone",
-        );
-    }
     starts
 }
 

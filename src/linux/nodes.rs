@@ -14,6 +14,7 @@ use super::rules;
 use super::srat::{AcceptedMemory, Walks, Window, give_up};
 use crate::range::AddressRange;
 use crate::topology::Topology;
+use crate::topology::chain::End;
 use crate::units::{NodeId, PhysAddr, ProximityDomain};
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -189,6 +190,9 @@ impl Nodes {
         if without_madt && description == Description::Used {
             nodes.processors_by_srat(walks.apic_nodes.values().copied(), emulated.as_ref(), notes);
         } else {
+            if let Some(End::Unknown(source)) = topology.processors.as_ref().map(|madt| madt.end) {
+                notes.missing(Section::Cpus, format!("the bytes of the table from {source} on"));
+            }
             nodes.cpus = cpus::place(&order, &walks.apic_nodes, &with_ram, &nodes.online, kernel);
             nodes.list_cpus(emulated.as_ref(), notes);
         }
@@ -221,9 +225,8 @@ impl Nodes {
         for (cpu, number) in self.cpus.iter().zip(0_u32..) {
             let Some(node) = cpu.node else {
                 let id = cpu.apic_id.map_or(0, |id| id.0);
-                let missing = format!(
-                    "processor vendor and last-level-cache id of APIC id {id}, which has no entry in the SRAT"
-                );
+                let missing =
+                    format!("the vendor of the processor with APIC id {id}, which has no entry in the SRAT");
                 notes.missing(Section::Cpus, missing);
                 continue;
             };
@@ -278,6 +281,9 @@ impl Nodes {
                 None => continue,
             };
             notes.reason(Subject::Cpus(node), Reason::new(rule));
+        }
+        if !notes.reasons.iter().any(|(subject, _)| *subject == Subject::Distances) {
+            notes.reason(Subject::Distances, Reason::new(rules::DISTANCE_DEFAULT));
         }
         for window in self.windows.iter().filter(|window| window.node.is_none()) {
             if let Some(node) = ranges::first_holder(&self.ranges, window.range.start)

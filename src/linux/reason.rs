@@ -200,6 +200,8 @@ pub enum Section {
     CpuNumbers,
     /// Which nodes have memory outside a movable zone.
     NormalMemory,
+    /// Where movable zones begin.
+    MovableZones,
     /// Node distances.
     Distances,
     /// Access class 0.
@@ -226,6 +228,7 @@ impl Section {
             Self::Cpus => "nodes.has_cpu, node.*.cpus",
             Self::CpuNumbers => "node.*.cpus",
             Self::NormalMemory => "nodes.has_normal_memory",
+            Self::MovableZones => "zones",
             Self::Distances => "node.*.distance",
             Self::Access0 => "node.*.access0",
             Self::Access1 => "node.*.access1",

@@ -138,3 +138,16 @@ rules! {
     WEIGHTS_BY_HAND = "weights-by-hand", "mm/mempolicy.c",
         "this version has a weight of 1 for each possible node until it is set by hand";
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeSet;
+
+    #[test]
+    fn every_rule_has_a_name_of_its_own() {
+        let names: BTreeSet<_> = ALL.iter().map(|rule| rule.id).collect();
+        assert_eq!(names.len(), ALL.len());
+        assert!(ALL.iter().all(|rule| rule.function.contains(".c") && !rule.sentence.ends_with('.')));
+    }
+}

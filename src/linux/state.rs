@@ -1,8 +1,10 @@
 //! The state of a booted machine, which events change step by step.
 
-use super::access::{Access, Class, Crash, NodeAccess};
+use super::access::{Access, NodeAccess};
 use super::added::{self, AddedMemory, MemoryDevice, Zone};
+use super::coordinates::Class;
 use super::fallback::{Loads, Ranking};
+use super::hmat::Crash;
 use super::interleave::Weights;
 use super::kernel::Kernel;
 use super::memory_map::{MapFailure, MemoryMap};

@@ -1,6 +1,7 @@
 //! Memory tiers and demotion (`mm/memory-tiers.c`).
 
-use super::access::{Access, Class, Coordinates, Status};
+use super::access::{Access, Status};
+use super::coordinates::{Class, Coordinates};
 use super::fallback::{Loads, Ranking};
 use super::kernel::Kernel;
 use super::node_set::NodeSet;
@@ -177,7 +178,10 @@ impl Tiers {
     ) -> Option<AbstractDistance> {
         let (_, reference) = self.reference.as_ref().filter(|_| self.from_hmat && !self.mismatch)?;
         let place = access.place(nodes.domains.domain(node)?)?;
-        access.update(place, Class::Cpu, &nodes.domains, &nodes.has_cpu, hmat?);
+        // A registered target has its figures already, but for generic ports, which get theirs here.
+        if access.targets.get(place).is_some_and(|target| !target.registered || target.is_port()) {
+            access.update(place, Class::Cpu, &nodes.domains, &nodes.has_cpu, hmat?);
+        }
         let target = access.targets.get(place)?;
         let own = target.coordinates.get(Class::Cpu);
         let (distance, text) = abstract_distance(own, reference)?;

@@ -10,9 +10,9 @@ use alloc::vec::Vec;
 /// The processors of the MADT.
 #[derive(Clone, Debug)]
 pub struct Processors {
-    /// Local APIC and x2APIC structures that are known as far as they count, in table order.
+    /// Local APIC and x2APIC structures that are known to their end, in table order.
     pub entries: Vec<Processor>,
-    /// How the chain of structures ended.
+    /// How the chain of structures ended; also unknown when the last processor is.
     pub end: End,
 }
 
@@ -36,24 +36,31 @@ impl Processors {
     #[must_use]
     pub fn read(table: &TableBytes<'_>) -> Self {
         let mut chain = Chain::<Narrow>::new(*table, Madt::FIXED);
-        let entries = chain
-            .by_ref()
-            .filter_map(|(link, at)| match link.kind {
-                0 => {
-                    let entry = table.read::<LocalApic>(at);
-                    let entry = entry.whole()?;
-                    let (apic_id, uid, flags) = (entry.id(), entry.uid(), entry.flags.get());
-                    Some(Processor { link, apic_id, uid, flags, x2apic: false })
-                }
-                9 => {
-                    let entry = table.read::<LocalX2Apic>(at);
-                    let entry = entry.whole()?;
-                    let (apic_id, uid) = (entry.x2apic_id.get(), entry.acpi_processor_uid.get());
-                    Some(Processor { link, apic_id, uid, flags: entry.flags.get(), x2apic: true })
-                }
-                _ => None,
-            })
-            .collect();
-        Self { entries, end: chain.end }
+        let mut entries = Vec::new();
+        let mut cut = None;
+        for (link, at) in chain.by_ref() {
+            let processor = match link.kind {
+                0 => table.read::<LocalApic>(at).whole().map(|entry| Processor {
+                    link,
+                    apic_id: entry.id(),
+                    uid: entry.uid(),
+                    flags: entry.flags.get(),
+                    x2apic: false,
+                }),
+                9 => table.read::<LocalX2Apic>(at).whole().map(|entry| Processor {
+                    link,
+                    apic_id: entry.x2apic_id.get(),
+                    uid: entry.acpi_processor_uid.get(),
+                    flags: entry.flags.get(),
+                    x2apic: true,
+                }),
+                _ => continue,
+            };
+            match processor {
+                Some(processor) => entries.push(processor),
+                None => cut = Some(link.source),
+            }
+        }
+        Self { entries, end: cut.map_or(chain.end, End::Unknown) }
     }
 }

@@ -10,6 +10,7 @@
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
     reason = "a failing test is meant to stop, and to say why"
 )]
 

@@ -33,7 +33,9 @@ pub fn anatomy_of(format: Format, input: &[u8]) -> Vec<Group<'_>> {
     let mut covered = 0;
     for group in &groups {
         assert_eq!(group.offset, covered, "{:?}: a gap or an overlap", group.role);
-        assert!(!group.bytes.is_empty() || group.faults[0].is_some(), "{:?}: an empty group", group.role);
+        // The fixed fields of a table may be cut off, and those of a root table are none.
+        let may_be_empty = group.role == Role::Prologue;
+        assert!(may_be_empty || !group.bytes.is_empty(), "{:?}: an empty group", group.role);
         assert!(input[covered..].starts_with(group.bytes), "{:?}: other bytes", group.role);
         covered += group.bytes.len();
         pieces_cover(group);
@@ -186,7 +188,7 @@ pub fn writes(expected: &[u8], write: impl Fn(Place<'_>) -> Result<u64, WriteErr
     assert_eq!(write(Place::Slice(SliceOutput::new(&mut buffer))), Ok(length));
     assert!(buffer[..expected.len()] == *expected, "the slice has other bytes than the vector");
     assert_eq!(buffer[expected.len()], 0xa5, "a byte behind the table was touched");
-    for size in [0, expected.len().saturating_sub(1)] {
+    for size in [0, expected.len().saturating_sub(1)].into_iter().filter(|size| *size < expected.len()) {
         let refused = write(Place::Slice(SliceOutput::new(&mut buffer[..size])));
         assert_eq!(refused, Err(WriteError::BufferTooSmall { needed: length, available: size as u64 }));
     }

@@ -4,6 +4,7 @@
 //! the builders make, over every truncation of them, and over some thousands of mutations, so that a machine
 //! without a fuzzer checks them too. [`TARGETS`] is the one list of them.
 
+pub mod containers;
 pub mod envelope;
 pub mod mutate;
 pub mod seeds;
@@ -25,11 +26,22 @@ pub type Seed = (&'static str, Vec<u8>);
 
 /// Every property.
 pub const TARGETS: &[Target] = &[
+    Target { name: "acpidump", property: containers::acpidump, seeds: seeds::acpidump },
+    Target { name: "archive", property: containers::archive, seeds: seeds::archive },
     Target { name: "cdat", property: tables::cdat, seeds: seeds::cdat },
+    Target { name: "cdat_detection", property: containers::cdat_detection, seeds: seeds::cdat_detection },
     Target { name: "cedt", property: tables::cedt, seeds: seeds::cedt },
+    Target { name: "concatenated", property: containers::concatenated, seeds: seeds::concatenated },
+    Target { name: "detection", property: containers::detection, seeds: seeds::detection },
+    Target { name: "dump", property: containers::dump, seeds: seeds::dump },
+    Target { name: "e820", property: tables::e820, seeds: seeds::e820 },
+    Target { name: "efi_map", property: tables::efi_map, seeds: seeds::efi_map },
     Target { name: "hmat", property: tables::hmat, seeds: seeds::hmat },
     Target { name: "madt", property: tables::madt, seeds: seeds::madt },
+    Target { name: "memory_image", property: containers::memory_image, seeds: seeds::memory_image },
+    Target { name: "memory_map", property: containers::memory_map, seeds: seeds::memory_map },
     Target { name: "msct", property: tables::msct, seeds: seeds::msct },
+    Target { name: "root", property: tables::root, seeds: seeds::root },
     Target { name: "slit", property: tables::slit, seeds: seeds::slit },
     Target { name: "srat", property: tables::srat, seeds: seeds::srat },
 ];

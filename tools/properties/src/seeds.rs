@@ -1,13 +1,16 @@
 //! Inputs to start from, made by the writers of the library and by nothing else.
 
 use crate::Seed;
+use memtopo::range::AddressRange;
 use memtopo::tables::header::Identity;
 use memtopo::tables::output::Seal;
-use memtopo::tables::{cdat, cedt, hmat, madt, msct, slit, srat};
+use memtopo::tables::wire::Hex;
+use memtopo::tables::{cdat, cedt, e820, efi, hmat, madt, msct, root, slit, srat};
 use memtopo::units::{
-    AcpiUid, ApicId, ByteCount, DeviceAddr, Distance, DsmasHandle, EntryBaseUnit, ItsId, MatrixCell, PciBdf,
-    PciSegment, PhysAddr, ProcessorUid, ProximityDomain, SmbiosHandle, XorMap,
+    AcpiUid, ApicId, ByteCount, DeviceAddr, Distance, DsmasHandle, EfiPageCount, EntryBaseUnit, ItsId,
+    MatrixCell, PciBdf, PciSegment, PhysAddr, ProcessorUid, ProximityDomain, Signature, SmbiosHandle, XorMap,
 };
+use zerocopy::IntoBytes;
 
 /// The bytes that a writer makes.
 macro_rules! written {
@@ -86,11 +89,7 @@ pub fn msct() -> Vec<Seed> {
     let prologue = msct::MsctPrologue::new(3, 1, PhysAddr(0xff_ffff_ffff));
     let (mut usual, mut gap) = (Vec::new(), Vec::new());
     domains(&mut usual, prologue, &[]);
-    domains(
-        &mut gap,
-        msct::MsctPrologue { proximity_offset: memtopo::tables::wire::Hex(60).into(), ..prologue },
-        &[0; 4],
-    );
+    domains(&mut gap, msct::MsctPrologue { proximity_offset: Hex(60).into(), ..prologue }, &[0; 4]);
     vec![("usual", usual), ("gap", gap)]
 }
 
@@ -198,4 +197,190 @@ pub fn cdat() -> Vec<Seed> {
         w.push_sslbis(&header, &entries).expect("small");
     });
     vec![("device", device), ("switch", switch)]
+}
+
+/// RSDP, RSDT and XSDT.
+pub fn root() -> Vec<Seed> {
+    let (mut rsdt, mut xsdt) = (Vec::new(), Vec::new());
+    let mut writer = root::RsdtWriter::new(&mut rsdt, Identity::default());
+    [0x7ffe_1000, 0, 0x7ffe_2000].into_iter().for_each(|address| writer.push(Hex(address)));
+    writer.finish(Seal::Fill).expect("small");
+    let mut writer = root::XsdtWriter::new(&mut xsdt, Identity::default());
+    [0x7ffe_1000, 0x1_7ffe_2000].into_iter().for_each(|address| writer.push(PhysAddr(address)));
+    writer.push_raw(&[1, 2, 3]);
+    writer.finish(Seal::Fill).expect("small");
+    let first = root::RsdpV1::new(*b"MTOPO ", Hex(0x7ffe_0000)).as_bytes().to_vec();
+    let second = root::rsdp_bytes(*b"MTOPO ", Hex(0x7ffe_0000), PhysAddr(0x1_7ffe_0000)).to_vec();
+    vec![("rsdp-1", first), ("rsdp-2", second), ("rsdt", rsdt), ("xsdt", xsdt)]
+}
+
+/// EFI memory descriptors: with a stride of 48, and of 40 with a fragment behind them.
+pub fn efi_map() -> Vec<Seed> {
+    use efi::{EfiAttributes, EfiDescriptor, EfiMapWriter, EfiMemoryType};
+    let map = |stride: usize, rest: &[u8]| {
+        let mut bytes = Vec::new();
+        let mut writer = EfiMapWriter::new(&mut bytes, stride).expect("40 and more are allowed");
+        let kinds =
+            [EfiMemoryType::CONVENTIONAL, EfiMemoryType::BOOT_SERVICES_DATA, EfiMemoryType::CONVENTIONAL];
+        for (index, kind) in (0..).zip(kinds) {
+            let purpose = if index == 2 { EfiAttributes::SP } else { EfiAttributes(0) };
+            let (start, pages) = (PhysAddr(index * GIB), EfiPageCount(GIB >> 12));
+            writer.push(&EfiDescriptor::new(kind, start, pages, EfiAttributes::WB.union(purpose)));
+        }
+        writer.push_raw(rest);
+        writer.finish().expect("small");
+        bytes
+    };
+    vec![("stride-48", map(48, &[])), ("stride-40", map(40, &[1, 2, 3]))]
+}
+
+/// E820 entries.
+pub fn e820() -> Vec<Seed> {
+    use e820::{E820Entry, E820MapWriter, E820Type};
+    let mut bytes = Vec::new();
+    let mut writer = E820MapWriter::new(&mut bytes);
+    let kinds = [E820Type::RAM, E820Type::RESERVED, E820Type::SOFT_RESERVED];
+    for (index, kind) in (0..).zip(kinds) {
+        let range = AddressRange::new(PhysAddr(index * GIB), PhysAddr((index + 1) * GIB));
+        writer.push(&E820Entry::new(range, kind));
+    }
+    writer.push_raw(&[1, 2, 3]);
+    writer.finish().expect("small");
+    vec![("three-and-a-fragment", bytes)]
+}
+
+/// The bytes of the first seed of another target.
+fn first(seeds: fn() -> Vec<Seed>) -> Vec<u8> {
+    seeds().swap_remove(0).1
+}
+
+/// Tables one after another, with padding and with something else between them.
+pub fn concatenated() -> Vec<Seed> {
+    let tables = [first(srat), first(slit), first(hmat)];
+    vec![
+        ("adjacent", tables.concat()),
+        ("padded", tables.join(&[0; 16][..])),
+        ("torn", tables.join(&b"\0\0xyz"[..])),
+    ]
+}
+
+/// A CDAT alone, and with bytes behind it.
+pub fn cdat_detection() -> Vec<Seed> {
+    vec![("alone", first(cdat)), ("tail", [first(cdat), vec![0xff; 7]].concat())]
+}
+
+/// Memory at an address that only the pointers tell: RSDP, XSDT, tables.
+pub fn memory_image() -> Vec<Seed> {
+    const BASE: u64 = 0x7ffe_0000;
+    let image = |rsdp: &dyn Fn(u64) -> Vec<u8>, root: &dyn Fn(&[u64]) -> Vec<u8>| {
+        let tables = [first(srat), first(slit)];
+        let mut bytes = rsdp(BASE + 0x40);
+        bytes.resize(0x40, 0);
+        let mut places = Vec::new();
+        let mut at = 0x80;
+        for table in &tables {
+            places.push(BASE + at as u64);
+            at = (at + table.len()).next_multiple_of(16);
+        }
+        bytes.extend(root(&places));
+        for (table, place) in tables.iter().zip(places) {
+            bytes.resize(usize::try_from(place - BASE).expect("small"), 0);
+            bytes.extend(table);
+        }
+        bytes
+    };
+    let xsdt = image(&|root| root::rsdp_bytes(*b"MTOPO ", Hex(0), PhysAddr(root)).to_vec(), &|places| {
+        let mut bytes = Vec::new();
+        let mut writer = root::XsdtWriter::new(&mut bytes, Identity::default());
+        places.iter().for_each(|place| writer.push(PhysAddr(*place)));
+        writer.finish(Seal::Fill).expect("small");
+        bytes
+    });
+    let low = |address: u64| Hex(u32::try_from(address).expect("below 4 GiB"));
+    let rsdt = image(&|root| root::RsdpV1::new(*b"MTOPO ", low(root)).as_bytes().to_vec(), &|places| {
+        let mut bytes = Vec::new();
+        let mut writer = root::RsdtWriter::new(&mut bytes, Identity::default());
+        places.iter().for_each(|place| writer.push(low(*place)));
+        writer.finish(Seal::Fill).expect("small");
+        bytes
+    });
+    vec![("xsdt", xsdt), ("rsdt", rsdt)]
+}
+
+/// The text of acpidump.
+pub fn acpidump() -> Vec<Seed> {
+    let mut text = String::new();
+    for (signature, address, table) in [
+        (Signature::SRAT, Some(PhysAddr(0x7ffe_1000)), first(srat)),
+        (Signature::SLIT, None, seeds_named(slit, "four")),
+    ] {
+        memtopo::bundle::acpidump::write(&mut text, signature, address, &table).expect("a string grows");
+    }
+    vec![("two-tables", text.into_bytes())]
+}
+
+fn seeds_named(seeds: fn() -> Vec<Seed>, name: &str) -> Vec<u8> {
+    let mut seeds = seeds().into_iter();
+    seeds.find_map(|(found, bytes)| (found == name).then_some(bytes)).expect("a seed with this name")
+}
+
+/// An initrd with table upgrades.
+pub fn archive() -> Vec<Seed> {
+    let (srat, hmat) = (first(srat), first(hmat));
+    let bytes =
+        memtopo::bundle::archive::write([("SRAT.aml", &srat[..]), ("HMAT.aml", &hmat)]).expect("small");
+    let twice = [&bytes[..], &[0; 512], &bytes].concat();
+    vec![("upgrade", bytes), ("two-archives", twice)]
+}
+
+/// One of everything.
+pub fn detection() -> Vec<Seed> {
+    vec![
+        ("table", first(msct)),
+        ("tables", first(concatenated)),
+        ("cdat", first(cdat)),
+        ("image", first(memory_image)),
+        ("text", first(acpidump)),
+        ("archive", first(archive)),
+    ]
+}
+
+/// Memory maps in every form.
+pub fn memory_map() -> Vec<Seed> {
+    let log = b"[    0.000000] BIOS-provided physical RAM map:\n\
+        [    0.000000] BIOS-e820: [mem 0x0000000000000000-0x000000000009fbff] usable\n\
+        [    0.000000] BIOS-e820: [mem 0x000000000009fc00-0x00000000000fffff] reserved\n\
+        [    0.000000] BIOS-e820: [mem 0x0000000100000000-0x00000001ffffffff] soft reserved\n\
+        [    0.000000] something else\n";
+    let efi = b"efi: mem00: [Conventional Memory|   |SP|  |  |  |  |  |  |   |WB|WT|WC|UC] \
+        range=[0x0000000100000000-0x00000001ffffffff] (4096MB)\n\
+        efi: mem01: type=4, attr=0xf, range=[0x0-0x1000) (0MB)\n";
+    let iomem = b"00001000-0009fbff : System RAM\n100000000-1ffffffff : Soft Reserved\n  \
+        100000000-1ffffffff : dax0.0\n";
+    let shell = b"Type       Start            End              # Pages          Attributes\n\
+        Available  0000000000000000-000000000009FFFF 00000000000000A0 000000000000000F\n";
+    let sysfs =
+        b"0/start=0x0\n0/end=0x9fbff\n0/type=System RAM\n1/start=0x9fc00\n1/end=0xfffff\n1/type=Reserved\n";
+    vec![
+        ("kernel-e820", log.to_vec()),
+        ("kernel-efi", efi.to_vec()),
+        ("iomem", iomem.to_vec()),
+        ("shell", shell.to_vec()),
+        ("sysfs", sysfs.to_vec()),
+        ("efi-descriptors", first(efi_map)),
+        ("e820-entries", first(e820)),
+    ]
+}
+
+/// A table of each kind, to be printed.
+pub fn dump() -> Vec<Seed> {
+    vec![
+        ("cdat", first(cdat)),
+        ("cedt", first(cedt)),
+        ("hmat", first(hmat)),
+        ("madt", first(madt)),
+        ("rsdp", seeds_named(root, "rsdp-2")),
+        ("slit", seeds_named(slit, "four")),
+        ("srat", first(srat)),
+    ]
 }

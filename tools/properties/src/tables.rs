@@ -5,7 +5,7 @@ use memtopo::tables::anatomy::Format;
 use memtopo::tables::header::{Identity, SdtHeader, Table};
 use memtopo::tables::output::Seal;
 use memtopo::tables::wire::{Le, Wire};
-use memtopo::tables::{cdat, cedt, hmat, madt, msct, slit, srat};
+use memtopo::tables::{cdat, cedt, e820, efi, hmat, madt, msct, root, slit, srat};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The fixed fields between the header and the body.
@@ -246,4 +246,89 @@ pub fn slit(input: &[u8]) {
         assert_eq!(writer.finish(Seal::Fill), Ok(bytes.len() as u64));
         assert!(again[SdtHeader::SIZE..] == bytes[SdtHeader::SIZE..], "the matrix changed");
     }
+}
+
+/// RSDP, RSDT and XSDT.
+pub fn root(input: &[u8]) {
+    rsdp(input);
+    anatomy_of(Format::Sdt, input);
+    macro_rules! addresses {
+        ($view:ident, $writer:ident) => {
+            match root::$view::parse(input) {
+                Ok(view) => {
+                    let bytes = view.table().bytes();
+                    let write = |place: Place<'_>, seal| {
+                        let mut writer = root::$writer::with_header(place, view.table().header());
+                        view.entries().iter().for_each(|entry| writer.push(entry.get()));
+                        writer.push_raw(view.remainder());
+                        writer.finish(seal)
+                    };
+                    writes(bytes, |place| write(place, Seal::Keep));
+                    let mut vec = Vec::new();
+                    write(Place::Vec(&mut vec), Seal::Fill).expect("it was written before");
+                    sealed(Format::Sdt, &vec);
+                }
+                Err(error) => refused(&error, input),
+            }
+        };
+    }
+    addresses!(Xsdt, XsdtWriter);
+    addresses!(Rsdt, RsdtWriter);
+}
+
+fn rsdp(input: &[u8]) {
+    let groups = anatomy_of(Format::Rsdp, input);
+    let view = match root::Rsdp::parse(input) {
+        Ok(view) => view,
+        Err(error) => return refused(&error, input),
+    };
+    assert_eq!(view.bytes().len() + view.trailing().len(), input.len());
+    assert_eq!(groups.iter().map(|group| group.bytes.len()).sum::<usize>(), input.len());
+    let (first, extension) = (view.first(), view.extension());
+    let (oem, rsdt) = (first.oem_id.get().0, first.rsdt_address.get());
+    // Written anew from its values it is sound and leads to the same place.
+    let again = match extension {
+        Some(extension) => root::rsdp_bytes(oem, rsdt, extension.xsdt_address.get()).to_vec(),
+        None => root::RsdpV1::new(oem, rsdt).as_bytes().to_vec(),
+    };
+    let again = root::Rsdp::parse(&again).expect("a whole RSDP");
+    assert_eq!(again.faults().count(), 0);
+    assert!(again.is_sound());
+    assert_eq!(again.root(), view.root());
+}
+
+/// EFI memory descriptors, at the usual strides.
+pub fn efi_map(input: &[u8]) {
+    assert!(efi::EfiMap::parse(input, 39).is_err());
+    for stride in [40, 48, 56, 64] {
+        let map = efi::EfiMap::parse(input, stride).expect("40 and more are allowed");
+        let groups = anatomy_of(Format::EfiMap { stride }, input);
+        assert_eq!(map.descriptors().count(), input.len() / stride);
+        assert_eq!(map.fault().is_some(), input.len() % stride != 0);
+        assert_eq!(groups.len(), input.len().div_ceil(stride));
+        map.descriptors()
+            .for_each(|(descriptor, _)| assert!(descriptor.range().start <= descriptor.range().end));
+        writes(input, |place| {
+            let mut writer = efi::EfiMapWriter::new(place, stride).expect("40 and more are allowed");
+            map.descriptors().for_each(|(descriptor, extra)| writer.push_with(descriptor, extra));
+            writer.push_raw(map.remainder().1);
+            writer.finish()
+        });
+    }
+}
+
+/// E820 entries.
+pub fn e820(input: &[u8]) {
+    let groups = anatomy_of(Format::E820, input);
+    let map = e820::E820Map::parse(input);
+    assert_eq!(map.entries().len(), input.len() / 20);
+    assert_eq!(map.fault().is_some(), input.len() % 20 != 0);
+    assert_eq!(groups.len(), input.len().div_ceil(20));
+    map.entries().iter().for_each(|entry| assert!(entry.range().start <= entry.range().end));
+    writes(input, |place| {
+        let mut writer = e820::E820MapWriter::new(place);
+        map.entries().iter().for_each(|entry| writer.push(entry));
+        writer.push_raw(map.remainder());
+        writer.finish()
+    });
 }

@@ -18,9 +18,6 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("render", 7, &[]),
 ];
 
-/// Files that belong to no room: the root, and what exists only in unit tests.
-const NOT_ROOMS: &[&str] = &["lib.rs", "testing.rs"];
-
 /// Files of `tables` in which `alloc` may be named: a growing output.
 const TABLES_WITH_ALLOC: &[&str] = &["tables/output.rs"];
 
@@ -35,15 +32,20 @@ pub fn run(_: &[String]) -> Result<(), Failure> {
     let src = root().join("src");
     let mut files = Vec::new();
     collect(&src, &mut files)?;
-    let mut faults = Vec::new();
-    let mut uses = 0_usize;
+    let mut sources = Vec::new();
     for path in &files {
         let relative = path.strip_prefix(&src).unwrap_or(path).to_string_lossy().replace('\\', "/");
-        if NOT_ROOMS.contains(&relative.as_str()) {
-            continue;
+        sources.push((relative, while_doing("read", path, std::fs::read_to_string(path))?));
+    }
+    let for_tests: Vec<String> =
+        sources.iter().flat_map(|(relative, text)| test_files(relative, text)).collect();
+    let mut faults = Vec::new();
+    let mut uses = 0_usize;
+    for (relative, text) in &sources {
+        // The root belongs to no room.
+        if relative != "lib.rs" && !for_tests.contains(relative) {
+            uses += check(relative, text, &mut faults);
         }
-        let text = while_doing("read", path, std::fs::read_to_string(path))?;
-        uses += check(&relative, &text, &mut faults);
     }
     for fault in &faults {
         eprintln!("{fault}");
@@ -90,7 +92,8 @@ fn check(relative: &str, text: &str, faults: &mut Vec<String>) -> usize {
     }
     if room == "tables" && !TABLES_WITH_ALLOC.contains(&relative) {
         for (line, code) in code_lines(text) {
-            if words(code).any(|word| word == "alloc") {
+            // An attribute may name the feature.
+            if !code.trim_start().starts_with("#[") && words(code).any(|word| word == "alloc") {
                 faults.push(format!("src/{relative}:{line}: `tables` must not use `alloc`"));
             }
         }
@@ -100,17 +103,33 @@ fn check(relative: &str, text: &str, faults: &mut Vec<String>) -> usize {
 
 /// The lines of code in front of the unit tests, numbered from 1, without comments.
 fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let lines: Vec<&str> = text.lines().collect();
-    let tests = lines.windows(2).position(|pair| {
-        matches!(pair, [attribute, module] if attribute.starts_with("#[cfg(")
-            && words(attribute).any(|word| word == "test")
-            && words(module).any(|word| word == "mod"))
-    });
+    let tests = test_modules(text).find(|(_, declaration)| declaration.contains('{')).map(|(line, _)| line);
     (1..)
         .zip(text.lines())
         .take(tests.unwrap_or(usize::MAX))
         .map(|(number, line)| (number, line.split("//").next().unwrap_or_default()))
         .filter(|(_, line)| !line.trim().is_empty())
+}
+
+/// The modules that exist only in unit tests: index of the line with the attribute, and the declaration.
+fn test_modules(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().zip(text.lines().skip(1)).enumerate().filter_map(|(index, (attribute, module))| {
+        let of_tests = attribute.starts_with("#[cfg(") && words(attribute).any(|word| word == "test");
+        (of_tests && words(module).any(|word| word == "mod")).then_some((index, module))
+    })
+}
+
+/// The files that a file declares as modules of unit tests.
+fn test_files(relative: &str, text: &str) -> Vec<String> {
+    let folder = match relative.strip_suffix("mod.rs").or_else(|| relative.strip_suffix("lib.rs")) {
+        Some(folder) => folder.to_owned(),
+        None => format!("{}/", relative.trim_end_matches(".rs")),
+    };
+    let outside = test_modules(text).filter_map(|(_, declaration)| declaration.strip_suffix(';'));
+    outside
+        .filter_map(|declaration| words(declaration).last())
+        .map(|name| format!("{folder}{name}.rs"))
+        .collect()
 }
 
 fn words(code: &str) -> impl Iterator<Item = &str> {
@@ -229,6 +248,14 @@ mod tests {
             ["src/units.rs:1: `units` must not use `error`"]
         );
         assert_eq!(faults("misc.rs", ""), ["src/misc.rs: room `misc` is not in the table of layers"]);
+    }
+
+    #[test]
+    fn modules_of_unit_tests_are_known() {
+        let text = "#[cfg(test)]\nmod testing;\n#[cfg(all(test, feature = \"alloc\"))]\npub(crate) mod real;\nmod wire;";
+        assert_eq!(test_files("lib.rs", text), ["testing.rs", "real.rs"]);
+        assert_eq!(test_files("tables/mod.rs", text), ["tables/testing.rs", "tables/real.rs"]);
+        assert_eq!(test_files("linux/nodes.rs", text), ["linux/nodes/testing.rs", "linux/nodes/real.rs"]);
     }
 
     #[test]

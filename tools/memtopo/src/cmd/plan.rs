@@ -45,8 +45,7 @@ pub(crate) fn run(args: &Plan, color: When) -> Result<()> {
             assumed_map(&set)?
         }
     };
-    let mut kernel = kernel(args)?;
-    assume_one_cache(&mut kernel, &topology);
+    let kernel = kernel(args)?;
     let devices = args.memory_device.iter().map(|text| memory_device(text)).collect::<Result<Vec<_>>>()?;
     let inputs = Inputs { topology: &topology, memory_map: &map, memory_devices: &devices, kernel: &kernel };
     let plan = plan(inputs);
@@ -114,16 +113,6 @@ fn kernel(args: &Plan) -> Result<Kernel> {
         platform(&mut kernel, fact).with_context(|| format!("--platform {fact}"))?;
     }
     Ok(kernel)
-}
-
-/// Gives the processors of an AMD machine one last-level cache when none was named: where processors without a SRAT
-/// entry go hangs on its id, and on a machine of one socket that is 0.
-fn assume_one_cache(kernel: &mut Kernel, topology: &Topology<'_>) {
-    let platform = &mut kernel.platform;
-    if platform.cpu_vendor == Some(CpuVendor::Amd) && platform.cache_ids.is_empty() {
-        let processors = topology.processors.iter().flat_map(|processors| &processors.entries);
-        platform.cache_ids = processors.map(|processor| (processor.apic_id, 0)).collect();
-    }
 }
 
 /// One `--platform` fact.

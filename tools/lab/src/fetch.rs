@@ -162,6 +162,9 @@ fn emulator(apt: &Apt, workshop: &Workshop) -> Result<String> {
     ensure!(root.join("usr/bin/qemu-system-x86_64").exists(), "the packages hold no qemu-system-x86_64");
     std::fs::rename(&root, workshop.emulator_root())?;
     let output = workshop.emulator()?.arg("--version").output().context("the emulator does not start")?;
+    if !output.status.success() {
+        remove(&workshop.emulator_root())?;
+    }
     ensure!(
         output.status.success(),
         "the emulator does not start: {}",

@@ -5,6 +5,7 @@ use crate::cpio::Archive;
 use crate::tar;
 use crate::workshop::{Kernel, Workshop};
 use anyhow::{Context, Result, bail, ensure};
+use memtopo::bundle::archive;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -49,18 +50,15 @@ const SILENT_BOOT_WORK: f64 = 24.0;
 const ORDER_TIME: Duration = Duration::from_secs(60);
 
 /// The initial file system: tables for the kernel in front, then busybox, the script and the modules.
-#[must_use]
-pub fn image(busybox: &[u8], tables: &[(String, Vec<u8>)], modules: &[(String, Vec<u8>)]) -> Vec<u8> {
+///
+/// # Errors
+/// A table is too long.
+pub fn image(busybox: &[u8], tables: &[(String, Vec<u8>)], modules: &[(String, Vec<u8>)]) -> Result<Vec<u8>> {
     let mut image = Vec::new();
     if !tables.is_empty() {
-        let mut archive = Archive::default();
-        for folder in ["kernel", "kernel/firmware", "kernel/firmware/acpi"] {
-            archive.folder(folder);
-        }
-        for (name, bytes) in tables {
-            archive.file(&format!("kernel/firmware/acpi/{}.aml", stem(name)), bytes);
-        }
-        image = archive.finish();
+        let named: Vec<_> =
+            tables.iter().map(|(name, bytes)| (format!("{}.aml", stem(name)), bytes)).collect();
+        image = archive::write(named.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())))?;
         // The kernel looks for the next archive at any multiple of four; 512 is what archivers leave.
         image.resize(image.len().next_multiple_of(512), 0);
     }
@@ -78,7 +76,7 @@ pub fn image(busybox: &[u8], tables: &[(String, Vec<u8>)], modules: &[(String, V
         archive.file(&format!("modules/{name}.ko"), bytes);
     }
     image.extend(archive.finish());
-    image
+    Ok(image)
 }
 
 fn stem(name: &str) -> &str {
@@ -148,7 +146,7 @@ impl Guest {
         let tables = located.tables()?;
         let via = case.tables.as_ref().map(|tables| tables.via);
         let upgrades = if via == Some(Via::Initrd) { tables.as_slice() } else { &[] };
-        std::fs::write(scratch.join("initrd"), image(&busybox, upgrades, &modules))?;
+        std::fs::write(scratch.join("initrd"), image(&busybox, upgrades, &modules)?)?;
         let vmlinuz = workshop.kernel(kernel).join("vmlinuz");
         ensure!(vmlinuz.exists(), "no Linux {}: run `lab fetch`", kernel.number());
 

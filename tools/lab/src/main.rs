@@ -74,6 +74,9 @@ struct Random {
     /// The program that plans; the one built beside this one without it.
     #[arg(long, value_name = "PROGRAM")]
     memtopo: Option<PathBuf>,
+    /// Machines with events: blocks, settings, drivers, DIMMs.
+    #[arg(long)]
+    events: bool,
     /// Leave machines that differ as they are.
     #[arg(long)]
     no_shrink: bool,
@@ -210,8 +213,10 @@ fn run_random(workshop: &Workshop, args: &Random) -> anyhow::Result<ExitCode> {
     let planner = Planner::find(args.memtopo.clone())?;
     let mut tally = Tally::default();
     for seed in args.seed..args.seed.saturating_add(args.count) {
-        let machine = random::generate::machine(seed);
-        let name = format!("seed-{seed}-{}", args.kernel.number());
+        let generate = if args.events { random::generate::eventful } else { random::generate::machine };
+        let machine = generate(seed);
+        let kind = if args.events { "events" } else { "seed" };
+        let name = format!("{kind}-{seed}-{}", args.kernel.number());
         let folder = workshop.path("random").join(&name);
         let description = format!("random machine, seed {seed}");
         random::boot_machine(workshop, args.kernel, &machine, &folder, &description)?;

@@ -18,6 +18,7 @@ use memtopo::tables::wire::Reserved;
 use memtopo::units::{
     AcpiUid, ApicId, ByteCount, EntryBaseUnit, MatrixCell, PciSegment, PhysAddr, ProximityDomain, Signature,
 };
+use serde_json::Value;
 
 /// A machine and what its kernel is told.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,6 +39,19 @@ pub struct Machine {
     pub options: Vec<String>,
     /// Drivers.
     pub modules: Vec<String>,
+    /// Nodes that the emulator describes by itself, so that DIMMs can be plugged; empty without them.
+    pub described: Vec<Described>,
+    /// Events after the boot.
+    pub events: Vec<Value>,
+}
+
+/// A node of the emulator's own SRAT.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Described {
+    /// Its memory.
+    pub mebibytes: u64,
+    /// Its processors, by number.
+    pub processors: Vec<u64>,
 }
 
 /// SRAT.
@@ -186,13 +200,39 @@ impl Machine {
         Case {
             name: name.to_owned(),
             description: description.to_owned(),
-            qemu: machine(self.mebibytes, self.processors),
+            qemu: self.qemu(),
             cmdline: self.options.join(" "),
             tables: (!files.is_empty()).then_some(Delivery { via: Via::Initrd, files, addr: None }),
             modules: self.modules.clone(),
             settle: u32::from(!self.modules.is_empty()),
+            events: self.events.clone(),
             ..Case::default()
         }
+    }
+
+    fn qemu(&self) -> Vec<String> {
+        if self.described.is_empty() {
+            return machine(self.mebibytes, self.processors);
+        }
+        let total: u64 = self.described.iter().map(|node| node.mebibytes).sum();
+        let mut qemu = machine(total, self.processors);
+        // Room for DIMMs.
+        for size in qemu.iter_mut().filter(|word| word.ends_with('M')) {
+            size.push_str(",slots=16,maxmem=12G");
+        }
+        for (index, node) in self.described.iter().enumerate() {
+            let mut described = format!("node,nodeid={index}");
+            if node.mebibytes > 0 {
+                qemu.push("-object".to_owned());
+                qemu.push(format!("memory-backend-ram,id=m{index},size={}M", node.mebibytes));
+                described.push_str(&format!(",memdev=m{index}"));
+            }
+            for processor in &node.processors {
+                described.push_str(&format!(",cpus={processor}"));
+            }
+            qemu.extend(["-numa".to_owned(), described]);
+        }
+        qemu
     }
 }
 

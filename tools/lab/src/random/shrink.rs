@@ -22,10 +22,27 @@ pub fn simpler(machine: &Machine) -> Vec<Machine> {
     });
     try_to(&|m| m.modules.clear());
     for index in 0..machine.windows.len() {
-        try_to(&|m| drop(m.windows.remove(index)));
+        try_to(&|m| {
+            m.windows.remove(index);
+        });
     }
     for index in 0..machine.options.len() {
-        try_to(&|m| drop(m.options.remove(index)));
+        try_to(&|m| {
+            m.options.remove(index);
+        });
+    }
+    let count = machine.events.len();
+    if count > 1 {
+        // What comes last is most often what counts.
+        try_to(&|m| m.events.truncate(count / 2));
+        try_to(&|m| {
+            m.events.drain(..count / 2);
+        });
+    }
+    for index in (0..count).rev() {
+        try_to(&|m| {
+            m.events.remove(index);
+        });
     }
     if let Some(hmat) = &machine.hmat {
         let count = hmat.parts.len();

@@ -124,22 +124,24 @@ fn extract(archive: &Path, into: &Path) -> Result<()> {
 /// The workshop cannot be written, or apt cannot be run at all.
 pub fn run(workshop: &Workshop, kernels: &[Kernel]) -> Result<Vec<(String, Result<String>)>> {
     let apt = Apt::new(workshop.path("apt"))?;
-    apt.run("apt-get", &["update", "-q"]).context("cannot read the package lists")?;
+    let emulator_there = workshop.emulator_root().join("usr/bin/qemu-system-x86_64").exists();
+    let kernel_there = |kernel: Kernel| workshop.kernel(kernel).join("vmlinuz").exists();
+    if !emulator_there || !workshop.busybox().exists() || !kernels.iter().all(|kernel| kernel_there(*kernel))
+    {
+        let update = ["update", "-q", "-o", "APT::Update::Error-Mode=any"];
+        apt.run("apt-get", &update).context("cannot read the package lists")?;
+    }
     let mut report = Vec::new();
     let mut item = |name: &str, present: bool, fetch: &dyn Fn() -> Result<String>| {
         let result = if present { Ok("present".to_owned()) } else { fetch() };
         report.push((name.to_owned(), result));
     };
-    item("emulator", workshop.emulator_root().join("usr/bin/qemu-system-x86_64").exists(), &|| {
-        emulator(&apt, workshop)
-    });
+    item("emulator", emulator_there, &|| emulator(&apt, workshop));
     item("busybox", workshop.busybox().exists(), &|| busybox(&apt, workshop));
     for kernel in kernels {
-        item(
-            &format!("Linux {}", kernel.number()),
-            workshop.kernel(*kernel).join("vmlinuz").exists(),
-            &|| unpack_kernel(&apt, workshop, *kernel),
-        );
+        item(&format!("Linux {}", kernel.number()), kernel_there(*kernel), &|| {
+            unpack_kernel(&apt, workshop, *kernel)
+        });
     }
     Ok(report)
 }

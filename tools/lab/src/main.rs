@@ -1,7 +1,8 @@
 //! `lab`: boot a real kernel on firmware tables and compare.
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
-use memtopo_lab::case::Located;
+use memtopo_lab::case::{Case, Located, Via};
 use memtopo_lab::check::{self, Verdict};
 use memtopo_lab::compare::{Answer, compare};
 use memtopo_lab::planner::Planner;
@@ -42,6 +43,57 @@ enum Task {
     },
     /// Compare two captures of the same boot.
     Agree(Agree),
+}
+
+/// What a case on the command line may change.
+#[derive(Debug, Default, clap::Args)]
+struct Changes {
+    /// Emulator arguments in place of the case's, as one string.
+    #[arg(long, value_name = "ARGUMENTS", allow_hyphen_values = true)]
+    qemu: Option<String>,
+    /// Kernel parameters in place of the case's, behind the base line.
+    #[arg(long, value_name = "STRING", allow_hyphen_values = true)]
+    cmdline: Option<String>,
+    /// Drivers to load before the capture, in order.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    drivers: Option<Vec<String>>,
+    /// Events after it, one JSON object a line.
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
+    /// How the tables reach the guest: initrd or acpitable.
+    #[arg(long, value_name = "WAY")]
+    via: Option<String>,
+}
+
+impl Changes {
+    fn apply(&self, case: &mut Case) -> anyhow::Result<()> {
+        if let Some(qemu) = &self.qemu {
+            case.qemu = qemu.split_whitespace().map(str::to_owned).collect();
+        }
+        if let Some(cmdline) = &self.cmdline {
+            case.cmdline.clone_from(cmdline);
+        }
+        if let Some(drivers) = &self.drivers {
+            case.modules.clone_from(drivers);
+            case.settle = case.settle.max(1);
+        }
+        if let Some(path) = &self.events {
+            let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+            let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+            let event = |(index, line): (usize, &str)| {
+                serde_json::from_str(line).with_context(|| format!("{}, line {}", path.display(), index + 1))
+            };
+            case.events = lines.map(event).collect::<anyhow::Result<_>>()?;
+        }
+        if let (Some(via), Some(tables)) = (&self.via, &mut case.tables) {
+            tables.via = match via.as_str() {
+                "initrd" => Via::Initrd,
+                "acpitable" => Via::AcpiTable,
+                _ => anyhow::bail!("--via: expected initrd or acpitable, found {via:?}"),
+            };
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -107,6 +159,8 @@ struct Agree {
 struct Boot {
     /// A case folder, a case.json, or a folder of table binaries.
     case: PathBuf,
+    #[command(flatten)]
+    changes: Changes,
     /// Where the capture goes; target/lab/boots/NAME without it.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
@@ -184,7 +238,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::from(u8::from(!report.differences.is_empty())))
         }
         Task::Boot(args) => {
-            let located = Located::read(&args.case)?;
+            let mut located = Located::read(&args.case)?;
+            args.changes.apply(&mut located.case)?;
             let started = std::time::Instant::now();
             let result = boot::run(&workshop, args.kernel, &located)?;
             let out = args.out.unwrap_or_else(|| workshop.path("boots").join(&located.case.name));

@@ -197,9 +197,9 @@ rules! {
         "the setting holds from now on";
     SETTING_INVALID = "setting-invalid", "kernel/params.c, drivers/base/memory.c: auto_online_blocks_store",
         "the setting has no such value";
-    DEVICE_THERE = "device-there", "the machine, not the kernel",
+    DEVICE_THERE = "device-there", "no kernel function: the machine itself",
         "a memory device is plugged in at these addresses already";
-    NO_DEVICE = "no-device", "the machine, not the kernel",
+    NO_DEVICE = "no-device", "no kernel function: the machine itself",
         "no memory device is plugged in at these addresses";
     ADD_UNALIGNED = "add-unaligned", "mm/memory_hotplug.c: check_hotplug_memory_range",
         "memory that is added has to begin and end at block borders";

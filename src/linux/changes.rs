@@ -2,11 +2,12 @@
 //! reason.
 
 use super::block_map::BlockId;
+use super::demotion::Demotion;
 use super::reason::{Reason, Subject};
 use super::rules;
 use super::settings::Setting;
 use super::state::{State, hmat};
-use super::tiers::{Demotion, TierId};
+use super::tiers::TierId;
 use super::zones::Zone;
 use crate::range::AddressRange;
 use crate::units::NodeId;
@@ -176,7 +177,10 @@ impl State<'_> {
     /// Finds demotion targets anew; reasons for the ones before do not count any more.
     pub(crate) fn find_demotion(&mut self) {
         self.notes.reasons.retain(|(subject, _)| !matches!(subject, Subject::Demotion(_)));
-        self.tiers.find_demotion(&self.nodes, &self.loads, &mut self.notes);
+        // With `numa=fake=` distances are no longer those of the table.
+        let from_table = self.nodes.distances.size() > 0 && self.kernel.command_line.numa_fake.is_none();
+        let slit = self.topology.distances.as_ref().filter(|_| from_table);
+        self.tiers.find_demotion(&self.nodes, &self.loads, slit, &mut self.notes);
         let targets = self.tiers.demotion.clone();
         self.announced.extend(targets.iter().map(|(node, demotion)| (*node, demotion.clone())));
         self.changed(Change::DemotionRebuilt(targets), Reason::new(rules::DEMOTION_REBUILT));

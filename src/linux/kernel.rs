@@ -3,6 +3,7 @@
 
 use super::added::OnlinePolicy;
 use super::command_line::CommandLine;
+use super::quirks::Quirks;
 use crate::range::AddressRange;
 use crate::units::ApicId;
 use alloc::string::String;
@@ -69,6 +70,7 @@ impl Version {
             },
             rereads_hmat: false,
             memory_map_words: if since_7_2 { MapWords::Long } else { MapWords::Short },
+            quirks: Quirks::ALL,
         }
     }
 }
@@ -104,6 +106,8 @@ pub struct Switches {
     pub rereads_hmat: bool,
     /// The words of the memory map in the log.
     pub memory_map_words: MapWords,
+    /// What hardly anybody wants of it.
+    pub quirks: Quirks,
 }
 
 /// What a kernel knows of weighted interleave.

@@ -4,6 +4,7 @@
 use super::added::OnlinePolicy;
 use super::block_map::{BlockId, BlockState, GroupId, Run};
 use super::changes::Change;
+use super::quirks::Quirk;
 use super::reason::{Reason, Subject};
 use super::rules;
 use super::settings::ZonePolicy;
@@ -267,6 +268,9 @@ impl State<'_> {
         };
         if registered {
             self.changed(Change::FiguresShown(node), Reason::new(rules::ACCESS_SHOWN));
+        }
+        let always = !self.kernel.switches.quirks.has(Quirk::StaleWeights) && self.weights.any_known();
+        if registered || always {
             self.publish(node);
             self.find_weights();
         }

@@ -2,7 +2,10 @@
 
 use super::access::{NodeAccess, SideCache};
 use super::block_map::{BlockId, BlockState};
+use super::coordinates::Coordinates;
+use super::demotion::Demotion;
 use super::kernel::{Interleave, Kernel, MapWords, Switches, Version};
+use super::locate::Places;
 use super::memory_map::{MapRange, MemoryMap, PAGE};
 use super::node_set::NodeSet;
 use super::nodes::Description;
@@ -10,7 +13,7 @@ use super::reason::{Notes, Reason, Section, Subject, Unknown};
 use super::settings::Settings;
 use super::srat::AcceptedMemory;
 use super::state::{Failure, Inputs, State};
-use super::tiers::{Demotion, TierId};
+use super::tiers::TierId;
 use super::zones::{Zone, ZonePages};
 use crate::units::{ByteCount, Distance, NodeId, ProximityDomain};
 use alloc::collections::BTreeMap;
@@ -148,6 +151,10 @@ pub struct Plan {
     pub announced: BTreeMap<NodeId, Demotion>,
     /// Whether memory-side caches show their address mode.
     pub cache_address_mode: bool,
+    /// The reference DRAM and its figures, where abstract distances come from figures.
+    pub reference: Option<(NodeId, Coordinates)>,
+    /// Who owns which addresses.
+    pub places: Places,
     /// What the inputs do not tell.
     pub unknown: Vec<Unknown>,
     /// Why, fact by fact.
@@ -224,6 +231,8 @@ impl Plan {
             zones: None,
             announced: BTreeMap::new(),
             cache_address_mode,
+            reference: None,
+            places: Places::default(),
             unknown: notes.unknown,
             reasons: notes.reasons,
         }
@@ -300,6 +309,8 @@ impl State<'_> {
             demotion: told(Section::Demotion).then(|| self.tiers.demotion.clone()),
             weights: weights
                 .then(|| WeightPlan { auto: self.weights.auto, weights: self.weights.iter().collect() }),
+            reference: self.tiers.reference,
+            places: Places::of(self),
             memory: Some(MemoryPlan {
                 block_size: self.blocks.size,
                 blocks: self.block_plan(),

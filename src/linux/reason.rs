@@ -17,6 +17,25 @@ pub struct Rule {
     pub function: &'static str,
 }
 
+/// What a value counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Unit {
+    /// A plain number.
+    #[default]
+    None,
+    /// An address.
+    Address,
+    /// Bytes.
+    Bytes,
+    /// Picoseconds.
+    Picoseconds,
+    /// Nanoseconds.
+    Nanoseconds,
+    /// MB/s.
+    MegabytesPerSecond,
+}
+
 /// A value that a rule used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fact {
@@ -24,6 +43,8 @@ pub struct Fact {
     pub name: &'static str,
     /// The value.
     pub value: u64,
+    /// What it counts.
+    pub unit: Unit,
     /// Where it stands; `None` for what no table holds.
     pub source: Option<Source>,
 }
@@ -32,19 +53,34 @@ impl Fact {
     /// A value from a table.
     #[must_use]
     pub const fn at(source: Source, name: &'static str, value: u64) -> Self {
-        Self { name, value, source: Some(source) }
+        Self { name, value, unit: Unit::None, source: Some(source) }
     }
 
     /// A value that is not from a table.
     #[must_use]
     pub const fn known(name: &'static str, value: u64) -> Self {
-        Self { name, value, source: None }
+        Self { name, value, unit: Unit::None, source: None }
+    }
+
+    /// The same value as a count of something.
+    #[must_use]
+    pub const fn of(mut self, unit: Unit) -> Self {
+        self.unit = unit;
+        self
     }
 }
 
 impl fmt::Display for Fact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:#x}", self.name, self.value)?;
+        write!(f, "{} ", self.name)?;
+        match self.unit {
+            Unit::None => write!(f, "{}", self.value),
+            Unit::Address => write!(f, "{:#010x}", self.value),
+            Unit::Bytes => write!(f, "{} bytes", self.value),
+            Unit::Picoseconds => write!(f, "{} ps", self.value),
+            Unit::Nanoseconds => write!(f, "{} ns", self.value),
+            Unit::MegabytesPerSecond => write!(f, "{} MB/s", self.value),
+        }?;
         match self.source {
             Some(source) => write!(f, " ({source})"),
             None => Ok(()),
@@ -135,6 +171,8 @@ pub enum Subject {
     Demotion(NodeId),
     /// The interleave weights.
     Interleave,
+    /// The interleave weight of a node.
+    Weight(NodeId),
 }
 
 impl Subject {
@@ -157,6 +195,7 @@ impl Subject {
             Self::Reference => "reference DRAM",
             Self::Demotion(_) => "demotion",
             Self::Interleave => "interleave weights",
+            Self::Weight(_) => "weight",
         }
     }
 
@@ -169,6 +208,7 @@ impl Subject {
             | Self::Cpus(node)
             | Self::Access(node, _)
             | Self::Tier(node)
+            | Self::Weight(node)
             | Self::Demotion(node) => Some(*node),
             _ => None,
         }

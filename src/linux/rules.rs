@@ -106,6 +106,8 @@ rules! {
         "memory that is attached to an initiator shows the figures from that initiator";
     ACCESS_BEST = "access-best", "drivers/acpi/numa/hmat.c: hmat_update_target_attrs",
         "of all initiators those remain that are best in write latency, then read latency, write bandwidth, read bandwidth; each figure is that of the remaining ones";
+    FIGURE = "hmat-figure", "drivers/acpi/numa/hmat.c: hmat_normalize",
+        "a cell of the HMAT times the base unit of its structure is the figure: picoseconds are rounded up to nanoseconds, MB/s stay; 0 and 0xffff are unknown";
     ACCESS_NONE = "access-none", "drivers/acpi/numa/hmat.c: hmat_update_target_attrs",
         "the HMAT has no figures for the memory itself, or no initiators";
     ACCESS_PORT = "access-port", "drivers/acpi/numa/hmat.c: hmat_register_target",
@@ -113,6 +115,8 @@ rules! {
 
     DEVICE_REFUSED = "device-refused", "drivers/acpi/acpi_memhotplug.c, mm/memory_hotplug.c: add_memory_resource",
         "the kernel refuses a memory device: not aligned to blocks, on occupied addresses, beyond mem=, or on a node that may not exist";
+    TARGET_NODE = "target-node", "mm/numa_memblks.c: phys_to_target_node",
+        "memory added at an address goes to the node that the tables name for it";
     TIER_DEFAULT = "tier-default", "mm/memory-tiers.c: set_node_memory_tier",
         "without figures memory has the abstract distance of DRAM, 576";
     TIER_DISTANCE = "tier-distance", "mm/memory-tiers.c: mt_perf_to_adistance",
@@ -121,6 +125,10 @@ rules! {
         "memory that kmem adds without figures has five times the abstract distance of DRAM, 2880";
     TIER_EARLY = "tier-early", "mm/memory-tiers.c: memtier_hotplug_callback",
         "memory that was added and brought online before the HMAT is read has the abstract distance of DRAM, for good";
+    TIER_MOVED = "tier-moved", "mm/memory-tiers.c: set_node_memory_tier",
+        "the owner puts the node in this tier; the kernel offers no way to";
+    QUIRK_OFF = "quirk-off", "mm/memory-tiers.c: mt_perf_to_adistance",
+        "the owner asks for a kernel without this quirk";
     REFERENCE = "reference", "drivers/acpi/numa/hmat.c: hmat_set_default_dram_perf",
         "the reference is the first node with processors and memory";
     REFERENCE_ZERO = "reference-incomplete", "mm/memory-tiers.c: mt_set_default_dram_perf",
@@ -131,6 +139,8 @@ rules! {
         "pages go to the nodes of the next slower tier that come first in fallback order and share the distance of the first";
     DEMOTION_LAST = "demotion-last", "mm/memory-tiers.c: establish_demotion_targets",
         "a node of the slowest tier demotes to nobody";
+    DEMOTION_FORBIDDEN = "demotion-forbidden", "mm/memory-tiers.c: establish_demotion_targets",
+        "the owner forbids demotion from the node, or to every node of the slower tiers";
     WEIGHTS_DEFAULT = "weights-default", "mm/mempolicy.c: reduce_interleave_weights",
         "without bandwidth every weight is 1";
     WEIGHTS_BANDWIDTH = "weights-bandwidth", "mm/mempolicy.c: reduce_interleave_weights",
@@ -187,9 +197,9 @@ rules! {
         "the setting holds from now on";
     SETTING_INVALID = "setting-invalid", "kernel/params.c, drivers/base/memory.c: auto_online_blocks_store",
         "the setting has no such value";
-    DEVICE_THERE = "device-there", "the machine, not the kernel",
+    DEVICE_THERE = "device-there", "no kernel function: the machine itself",
         "a memory device is plugged in at these addresses already";
-    NO_DEVICE = "no-device", "the machine, not the kernel",
+    NO_DEVICE = "no-device", "no kernel function: the machine itself",
         "no memory device is plugged in at these addresses";
     ADD_UNALIGNED = "add-unaligned", "mm/memory_hotplug.c: check_hotplug_memory_range",
         "memory that is added has to begin and end at block borders";
@@ -242,6 +252,9 @@ mod tests {
     fn every_rule_has_a_name_of_its_own() {
         let names: BTreeSet<_> = ALL.iter().map(|rule| rule.id).collect();
         assert_eq!(names.len(), ALL.len());
-        assert!(ALL.iter().all(|rule| rule.function.contains(".c") && !rule.sentence.ends_with('.')));
+        for rule in ALL {
+            let named = rule.function.contains('/') || rule.function.starts_with("no kernel function: ");
+            assert!(named && !rule.sentence.ends_with('.'), "{}", rule.id);
+        }
     }
 }

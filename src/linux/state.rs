@@ -5,6 +5,7 @@ use super::added::{AddedMemory, MemoryDevice, NotAdded};
 use super::block_map::{BlockMap, GroupId};
 use super::changes::Change;
 use super::coordinates::Class;
+use super::demotion::Demotion;
 use super::fallback::{Loads, Ranking};
 use super::hmat::Crash;
 use super::interleave::Weights;
@@ -14,12 +15,13 @@ use super::movable;
 use super::node_set::NodeSet;
 use super::nodes::{Description, Nodes, Stop};
 use super::online::Group;
-use super::reason::{Fact, Notes, Reason, Section, Subject};
+use super::quirks::Quirk;
+use super::reason::{Fact, Notes, Reason, Section, Subject, Unit};
 use super::rules;
 use super::settings::Settings;
 use super::soft_reserved::DaxDevice;
 use super::srat::AcceptedMemory;
-use super::tiers::{AbstractDistance, Demotion, Tiers};
+use super::tiers::{AbstractDistance, Tiers};
 use super::zones::Zones;
 use crate::bundle::memory_map::FirmwareMap;
 use crate::topology::Topology;
@@ -155,7 +157,7 @@ impl<'a> State<'a> {
             access: Access::default(),
             fallback,
             loads,
-            tiers: Tiers::default(),
+            tiers: Tiers { quirks: kernel.switches.quirks, ..Tiers::default() },
             weights,
             added: Vec::new(),
             groups: BTreeMap::new(),
@@ -195,7 +197,7 @@ impl<'a> State<'a> {
             let beyond = limit.is_some_and(|limit| device.range.end > limit);
             let added = if beyond { Err(NotAdded::BeyondLimit) } else { self.add_device(device) };
             if let Err(refusal) = added {
-                let fact = Fact::known("start", device.range.start.0);
+                let fact = Fact::known("start", device.range.start.0).of(Unit::Address);
                 let detail = format!("{refusal:?}");
                 let reason = Reason::new(rules::DEVICE_REFUSED).with([fact]).because(detail);
                 self.notes.reason(Subject::MemoryMap, reason);
@@ -220,6 +222,9 @@ impl<'a> State<'a> {
         }
         self.tiers.find_reference(&dram, &self.nodes, &self.access, self.kernel, &mut self.notes);
 
+        if !self.kernel.switches.quirks.has(Quirk::EarlyDevices) {
+            self.forget_early();
+        }
         let untyped = |node: &NodeId| !self.tiers.distance.contains_key(node);
         let late: Vec<NodeId> = self.nodes.has_memory.iter().filter(untyped).collect();
         for node in late {
@@ -227,6 +232,14 @@ impl<'a> State<'a> {
         }
         self.find_demotion();
         Ok(())
+    }
+
+    /// Lets go of the tiers of nodes that got theirs before the HMAT was read.
+    fn forget_early(&mut self) {
+        for node in core::mem::take(&mut self.tiers.distance).into_keys() {
+            self.tiers.leave(node);
+            self.notes.reasons.retain(|(subject, _)| *subject != Subject::Tier(node));
+        }
     }
 
     /// Loads a driver, by module name, after those that it depends on; `false` when it is there already. Drivers that

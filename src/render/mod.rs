@@ -4,6 +4,8 @@
 pub mod dsl;
 pub mod dump_json;
 pub mod dump_text;
+#[cfg(feature = "alloc")]
+pub mod explain;
 pub mod json;
 #[cfg(feature = "alloc")]
 pub mod plan_json;

@@ -3,13 +3,13 @@
 use super::json::JsonWriter;
 use super::steps_json::one_step;
 use crate::linux::access::{NodeAccess, SideCache};
+use crate::linux::demotion::Demotion;
 use crate::linux::events::Step;
 use crate::linux::memory_map::{MapRange, type_name};
 use crate::linux::node_set::NodeSet;
 use crate::linux::nodes::Description;
 use crate::linux::plan::{BlockPlan, Masks, NodePlan, Outcome, Plan};
 use crate::linux::reason::{Reason, Subject};
-use crate::linux::tiers::Demotion;
 use crate::units::NodeId;
 use alloc::collections::BTreeMap;
 use core::fmt::{self, Write};

@@ -269,7 +269,7 @@ impl<'a> State<'a> {
             Event::Online { block, kind } => self.online_block(*block, *kind),
             Event::Offline { block, outcome } => self.offline_block(*block, *outcome),
             Event::UpdateTable(update) => self.update_table(update),
-            Event::MoveNode { node, tier } => self.move_node(*node, *tier),
+            Event::MoveNode { node, tier } => self.obey_move(*node, *tier),
             Event::CreateRegion(_)
             | Event::DeleteRegion { .. }
             | Event::BindDax { .. }

@@ -2,18 +2,18 @@
 //! wish is carried out as if it had one, and demotion follows by the kernel's own rule.
 
 use super::{Errno, Stop};
-use crate::linux::changes::Change;
-use crate::linux::reason::{Reason, Subject};
+use crate::linux::reason::Reason;
 use crate::linux::rules;
 use crate::linux::state::State;
 use crate::linux::tiers::{AbstractDistance, TierId};
 use crate::units::NodeId;
 use alloc::boxed::Box;
 use alloc::format;
+use alloc::vec::Vec;
 
 impl State<'_> {
     /// Moves a node to a tier. Back in the tier that it came from it has its own distance again.
-    pub(super) fn move_node(&mut self, node: NodeId, tier: TierId) -> Result<(), Box<Stop>> {
+    pub(super) fn obey_move(&mut self, node: NodeId, tier: TierId) -> Result<(), Box<Stop>> {
         let at = format!("node{node}");
         let Some(from) = self.tiers.tier_of(node) else {
             return Err(Stop::errno(Errno::Invalid, at, rules::MOVE_NO_MEMORY));
@@ -21,9 +21,10 @@ impl State<'_> {
         if from == tier {
             return Ok(());
         }
-        let Some(middle) = AbstractDistance::middle_of(tier) else {
+        let middle = tier.middle();
+        if middle.tier() != tier {
             return Err(Stop::errno(Errno::Invalid, at, rules::MOVE_NO_TIER));
-        };
+        }
         let known = self.tiers.distance.get(&node).copied().unwrap_or(AbstractDistance::DRAM);
         let own = *self.moved.entry(node).or_insert(known);
         let back = own.tier() == tier;
@@ -34,19 +35,7 @@ impl State<'_> {
         let rule = if back { rules::MOVED_BACK } else { rules::MOVED };
         let reason = Reason::new(rule).because(format!("abstract distance {}", distance.0));
 
-        self.tiers.leave(node);
-        self.tiers.distance.insert(node, distance);
-        let nodes = self.tiers.tiers.entry(tier).or_default();
-        nodes.insert(node);
-        if nodes.len() == 1 {
-            self.changed(Change::TierCreated(tier), Reason::new(rules::TIER_CREATED));
-        }
-        self.changed(Change::NodeMoved { node, from: Some(from), to: Some(tier) }, reason.clone());
-        if !self.tiers.tiers.contains_key(&from) {
-            self.changed(Change::TierRemoved(from), Reason::new(rules::TIER_EMPTY));
-        }
-        self.notes.replace(Subject::Tier(node), reason);
-        self.find_demotion();
+        self.replace_distance(node, distance, Vec::from([reason]));
         Ok(())
     }
 }

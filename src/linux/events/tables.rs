@@ -71,7 +71,12 @@ impl<'a> State<'a> {
         self.find_weights();
 
         let before = core::mem::take(&mut self.tiers);
-        self.tiers = Tiers { top: before.top, ..Tiers::default() };
+        self.tiers = Tiers {
+            top: before.top,
+            limits: before.limits.clone(),
+            quirks: before.quirks,
+            ..Tiers::default()
+        };
         let dram = Self::dram_nodes(&self.nodes);
         self.tiers.find_reference(&dram, &self.nodes, &self.access, self.kernel, &mut self.notes);
         for (node, distance) in &before.distance {

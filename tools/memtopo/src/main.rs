@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Command::Dump(args) => cmd::dump::run(&args, cli.color).map(|()| ExitCode::SUCCESS),
         Command::Build(args) => cmd::build::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Plan(args) => cmd::plan::run(&args, cli.color),
+        Command::Explain(args) => cmd::explain::run(args, cli.color).map(|()| ExitCode::SUCCESS),
         Command::Example(args) => cmd::example::run(&args).map(|()| ExitCode::SUCCESS),
     };
     match result {

@@ -11,5 +11,7 @@ pub mod json;
 pub mod plan_json;
 #[cfg(feature = "alloc")]
 pub mod plan_text;
+#[cfg(feature = "alloc")]
+pub mod policy;
 pub mod style;
 pub mod value;

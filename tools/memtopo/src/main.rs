@@ -5,6 +5,7 @@
 mod args;
 mod cmd;
 mod input;
+mod policy;
 mod spec;
 mod term;
 

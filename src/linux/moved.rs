@@ -37,7 +37,7 @@ impl State<'_> {
     ///
     /// # Errors
     /// When the node has no memory, or no tier to leave.
-    pub fn move_node(&mut self, node: NodeId, tier: TierId) -> Result<Moved, MoveRefusal> {
+    pub fn put_in_tier(&mut self, node: NodeId, tier: TierId) -> Result<Moved, MoveRefusal> {
         let from = *self.tiers.distance.get(&node).ok_or(MoveRefusal::NoTier)?;
         let to = if from.tier() == tier { from } else { tier.middle() };
         self.set_distance(node, to)

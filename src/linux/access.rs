@@ -220,6 +220,15 @@ impl Access {
             .collect()
     }
 
+    /// A node that is not there any more shows nothing. Others still name it, and when it comes back it shows nothing
+    /// either, as its domain stays registered (`drivers/base/node.c: unregister_node`).
+    pub(crate) fn forget(&mut self, node: NodeId) {
+        for class in &mut self.classes {
+            class.remove(&node);
+        }
+        self.caches.remove(&node);
+    }
+
     /// Shows a target's classes and caches on its node (`hmat_register_target`), unless that was done or the node
     /// is not online. Tells whether the figures of processors were published.
     pub(crate) fn register(

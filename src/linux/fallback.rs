@@ -110,8 +110,8 @@ impl Ranking<'_> {
     /// and the loads that are left over.
     #[must_use]
     pub fn build(&self, possible: &NodeSet, max_nodes: u32) -> (Vec<(NodeId, Vec<NodeId>)>, Loads) {
-        let size =
-            possible.last().map_or(0, |last| usize::try_from(last.0).unwrap_or_default().saturating_add(1));
+        let highest = possible.last().max(self.has_memory.last());
+        let size = highest.map_or(0, |last| usize::try_from(last.0).unwrap_or_default().saturating_add(1));
         let mut loads = Loads { loads: vec![0; size], max_nodes: u64::from(max_nodes) };
         let mut lists = Vec::new();
         for node in possible.iter() {

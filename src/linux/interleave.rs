@@ -54,6 +54,19 @@ impl Weights {
         }
     }
 
+    /// A node that lost its memory shows no weight any more, unless all possible nodes do; it is kept all the same.
+    pub(crate) fn hide(&mut self, node: NodeId) {
+        if self.auto.is_some() {
+            self.shown.remove(node);
+        }
+    }
+
+    /// Forgets all figures.
+    pub(crate) fn forget(&mut self) {
+        self.bandwidth.clear();
+        self.weights.clear();
+    }
+
     /// Takes the figures that a node publishes for processors; the weights are to be found anew after that.
     pub(crate) fn publish(&mut self, node: NodeId, coordinates: &Coordinates) {
         let slower = coordinates.read_bandwidth.min(coordinates.write_bandwidth);

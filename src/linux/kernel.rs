@@ -68,6 +68,7 @@ impl Version {
                 Self::V6_12 => SoftReserved::NothingElse,
                 Self::V7_2 => SoftReserved::AnyOverlap,
             },
+            rereads_hmat: false,
             memory_map_words: if since_7_2 { MapWords::Long } else { MapWords::Short },
             quirks: Quirks::ALL,
         }
@@ -101,6 +102,8 @@ pub struct Switches {
     pub reserved_ranges_first: bool,
     /// Which ranges become DAX devices, and who takes them (`drivers/dax/hmem`).
     pub soft_reserved: SoftReserved,
+    /// An HMAT that changes at run time is read again. No version does; on, it tells what one would do that did.
+    pub rereads_hmat: bool,
     /// The words of the memory map in the log.
     pub memory_map_words: MapWords,
     /// What hardly anybody wants of it.

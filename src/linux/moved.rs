@@ -1,6 +1,7 @@
 //! A node put into another tier by the owner of the machine. The kernel has no way to do that; what follows from it,
 //! the demotion targets, is found as the kernel finds them.
 
+use super::changes::Change;
 use super::reason::{Reason, Subject};
 use super::rules;
 use super::state::State;
@@ -37,7 +38,7 @@ impl State<'_> {
     ///
     /// # Errors
     /// When the node has no memory, or no tier to leave.
-    pub fn put_in_tier(&mut self, node: NodeId, tier: TierId) -> Result<Moved, MoveRefusal> {
+    pub fn move_node(&mut self, node: NodeId, tier: TierId) -> Result<Moved, MoveRefusal> {
         let from = *self.tiers.distance.get(&node).ok_or(MoveRefusal::NoTier)?;
         let to = if from.tier() == tier { from } else { tier.middle() };
         self.set_distance(node, to)
@@ -52,15 +53,13 @@ impl State<'_> {
             return Err(MoveRefusal::NoMemory);
         }
         let from = *self.tiers.distance.get(&node).ok_or(MoveRefusal::NoTier)?;
-        let reasons = self.retype(node, to, Vec::from([moved_from(from)]));
-        self.find_demotion();
+        let reasons = self.replace_distance(node, to, Vec::from([moved_from(from)]));
         Ok(Moved { node, from, to, reasons })
     }
 
     /// Undoes a move: the node has its former distance and tier, and demotion targets are found anew.
     pub fn undo_move(&mut self, moved: Moved) {
-        self.retype(moved.node, moved.from, moved.reasons);
-        self.find_demotion();
+        self.replace_distance(moved.node, moved.from, moved.reasons);
     }
 
     /// Gives several nodes distances, as [`set_distance`](Self::set_distance) does for one; nodes without memory or
@@ -75,11 +74,34 @@ impl State<'_> {
         self.find_demotion();
     }
 
-    /// Puts a node into the tier of a distance, and gives back the reasons for the former one.
+    /// The reasons that the distance had before are given back.
+    pub(crate) fn replace_distance(
+        &mut self,
+        node: NodeId,
+        to: AbstractDistance,
+        reasons: Vec<Reason>,
+    ) -> Vec<Reason> {
+        let before = self.retype(node, to, reasons);
+        self.find_demotion();
+        before
+    }
+
+    /// The same, but demotion targets stay as they are.
     fn retype(&mut self, node: NodeId, to: AbstractDistance, reasons: Vec<Reason>) -> Vec<Reason> {
-        self.tiers.leave(node);
+        let (from, tier) = (self.tiers.leave(node), to.tier());
         self.tiers.distance.insert(node, to);
-        self.tiers.tiers.entry(to.tier()).or_default().insert(node);
+        let nodes = self.tiers.tiers.entry(tier).or_default();
+        nodes.insert(node);
+        if from != Some(tier) {
+            if nodes.len() == 1 {
+                self.changed(Change::TierCreated(tier), Reason::new(rules::TIER_CREATED));
+            }
+            let reason = reasons.last().cloned().unwrap_or(Reason::new(rules::TIER_MOVED));
+            self.changed(Change::NodeMoved { node, from, to: Some(tier) }, reason);
+            if let Some(from) = from.filter(|from| !self.tiers.tiers.contains_key(from)) {
+                self.changed(Change::TierRemoved(from), Reason::new(rules::TIER_EMPTY));
+            }
+        }
         let mut before = Vec::new();
         self.notes.reasons.retain(|(subject, reason)| {
             let about = *subject == Subject::Tier(node);

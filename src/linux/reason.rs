@@ -256,6 +256,8 @@ pub enum Section {
     Demotion,
     /// Interleave weights.
     Interleave,
+    /// What an event does.
+    Events,
 }
 
 impl Section {
@@ -268,7 +270,7 @@ impl Section {
             Self::Cpus => "nodes.has_cpu, node.*.cpus",
             Self::CpuNumbers => "node.*.cpus",
             Self::NormalMemory => "nodes.has_normal_memory",
-            Self::MovableZones => "zones",
+            Self::MovableZones => "zones, memory.blocks.valid_zones",
             Self::Distances => "node.*.distance",
             Self::Access0 => "node.*.access0",
             Self::Access1 => "node.*.access1",
@@ -276,6 +278,7 @@ impl Section {
             Self::Tiers => "memory_tiers",
             Self::Demotion => "demotion_targets",
             Self::Interleave => "weighted_interleave",
+            Self::Events => "steps",
         }
     }
 }
@@ -302,6 +305,17 @@ impl Notes {
     /// Writes down a reason.
     pub fn reason(&mut self, subject: Subject, reason: Reason) {
         self.reasons.push((subject, reason));
+    }
+
+    /// Takes back the reasons of a fact.
+    pub fn forget(&mut self, subject: Subject) {
+        self.reasons.retain(|(known, _)| *known != subject);
+    }
+
+    /// Writes down the reason of a fact that had another.
+    pub fn replace(&mut self, subject: Subject, reason: Reason) {
+        self.forget(subject);
+        self.reason(subject, reason);
     }
 
     /// Writes down what is missing.

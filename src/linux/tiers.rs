@@ -26,6 +26,12 @@ impl AbstractDistance {
     /// What kmem gives memory of which nothing is known.
     pub const KMEM: Self = Self(Self::DRAM.0 * 5);
 
+    /// The distance in the middle of a tier; `None` for a number that no distance has.
+    #[must_use]
+    pub fn middle_of(tier: TierId) -> Option<Self> {
+        tier.0.checked_mul(128).and_then(|start| start.checked_add(64)).map(Self)
+    }
+
     /// The tier of memory at this distance.
     #[must_use]
     pub const fn tier(self) -> TierId {
@@ -204,6 +210,24 @@ impl Tiers {
         self.tiers.entry(distance.tier()).or_default().insert(node);
     }
 
+    /// Takes a node out of its tier, which vanishes with its last node; the tier that it was.
+    pub(crate) fn leave(&mut self, node: NodeId) -> Option<TierId> {
+        let tier = self.tier_of(node)?;
+        if let Some(nodes) = self.tiers.get_mut(&tier) {
+            nodes.remove(node);
+            if nodes.is_empty() {
+                self.tiers.remove(&tier);
+            }
+        }
+        Some(tier)
+    }
+
+    /// The tier that a node is in.
+    #[must_use]
+    pub fn tier_of(&self, node: NodeId) -> Option<TierId> {
+        self.tiers.iter().find(|(_, nodes)| nodes.contains(node)).map(|(tier, _)| *tier)
+    }
+
     /// The distance that figures give a node (`mt_calc_adistance`).
     pub(crate) fn calculate(
         &self,
@@ -231,14 +255,6 @@ impl Tiers {
         facts.extend(sums(&own));
         notes.reason(Subject::Tier(node), Reason::new(rules::TIER_DISTANCE).with(facts).because(text));
         Some(distance)
-    }
-
-    /// Takes a node out of its tier; an empty tier vanishes. The node keeps its distance.
-    pub(crate) fn leave(&mut self, node: NodeId) {
-        self.tiers.retain(|_, members| {
-            members.remove(node);
-            !members.is_empty()
-        });
     }
 }
 

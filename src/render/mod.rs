@@ -13,5 +13,9 @@ pub mod plan_json;
 pub mod plan_text;
 #[cfg(feature = "alloc")]
 pub mod policy;
+#[cfg(feature = "alloc")]
+mod steps_json;
+#[cfg(feature = "alloc")]
+pub mod steps_text;
 pub mod style;
 pub mod value;

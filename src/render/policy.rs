@@ -1,9 +1,9 @@
 //! An owner's layout and how it differs from the kernel's, as text and as JSON.
 
 use super::json::JsonWriter;
+use super::plan_json::{rule, set, targets, targets_of_one};
 use super::style::{Colour, Style};
 use crate::linux::demotion::Demotion;
-use crate::linux::reason::Reason;
 use crate::policy::{Change, Layout, PolicyPlan, TierLabel, What};
 use core::fmt::{self, Display, Write};
 
@@ -108,42 +108,17 @@ fn layout<W: Write>(json: &mut JsonWriter<W>, layout: &Layout) -> fmt::Result {
     json.begin_object()?;
     for (tier, nodes) in &layout.tiers {
         json.key(format_args!("{tier}"))?;
-        numbers(json, nodes.iter())?;
+        set(json, nodes)?;
     }
     json.end_object()?;
     json.key("demotion_targets")?;
-    json.begin_object()?;
-    for (node, targets) in &layout.demotion {
-        json.key(format_args!("{node}"))?;
-        demotion(json, targets)?;
-    }
-    json.end_object()?;
+    targets(json, layout.demotion.iter())?;
     json.key("weighted_interleave")?;
     json.begin_object_inline()?;
     for (node, weight) in &layout.weights {
         json.key(format_args!("node{node}"))?;
         json.number(weight)?;
     }
-    json.end_object()
-}
-
-fn numbers<W: Write>(json: &mut JsonWriter<W>, values: impl Iterator<Item: Display>) -> fmt::Result {
-    json.begin_array_inline()?;
-    for value in values {
-        json.number(value)?;
-    }
-    json.end_array()
-}
-
-fn demotion<W: Write>(json: &mut JsonWriter<W>, targets: &Demotion) -> fmt::Result {
-    if targets.preferred.is_empty() {
-        return json.null();
-    }
-    json.begin_object_inline()?;
-    json.key("preferred")?;
-    numbers(json, targets.preferred.iter())?;
-    json.key("fallback")?;
-    numbers(json, targets.fallback.iter())?;
     json.end_object()
 }
 
@@ -164,35 +139,22 @@ fn one_change<W: Write>(json: &mut JsonWriter<W>, change: &Change) -> fmt::Resul
     json.key("from")?;
     match &change.what {
         What::Tier { from, .. } => tier(json, from)?,
-        What::Demotion { from, .. } => demotion(json, from)?,
+        What::Demotion { from, .. } => targets_of_one(json, from)?,
         What::Weight { from, .. } => weight(json, from)?,
     }
     json.key("to")?;
     match &change.what {
         What::Tier { to, .. } => tier(json, to)?,
-        What::Demotion { to, .. } => demotion(json, to)?,
+        What::Demotion { to, .. } => targets_of_one(json, to)?,
         What::Weight { to, .. } => weight(json, to)?,
     }
     json.key("because")?;
     json.begin_array()?;
     for reason in &change.because {
-        one_reason(json, reason)?;
+        json.begin_object_inline()?;
+        rule(json, reason)?;
+        json.end_object()?;
     }
     json.end_array()?;
-    json.end_object()
-}
-
-fn one_reason<W: Write>(json: &mut JsonWriter<W>, reason: &Reason) -> fmt::Result {
-    json.begin_object_inline()?;
-    json.key("rule")?;
-    json.string(reason.rule.id)?;
-    json.key("sentence")?;
-    json.string(reason.rule.sentence)?;
-    json.key("function")?;
-    json.string(reason.rule.function)?;
-    if let Some(detail) = &reason.detail {
-        json.key("detail")?;
-        json.string(detail)?;
-    }
     json.end_object()
 }

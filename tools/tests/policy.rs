@@ -296,8 +296,12 @@ fn devices_of_the_boot_and_the_port_of_a_window() {
     writer.finish(Seal::Fill).unwrap();
     machine.tables.push(bytes);
     let range = AddressRange::from_base_size(PhysAddr(8192 * MIB), ByteCount(4096 * MIB)).unwrap();
-    let devices = [MemoryDevice { range, domain: None }];
-    let with = |policy: &Policy| try_owner(&machine, &devices, policy).unwrap();
+    // In the domain that the kernel makes up for the window.
+    let on = |domain: u32, policy: &Policy| {
+        let devices = [MemoryDevice { range, domain: Some(ProximityDomain(domain)) }];
+        try_owner(&machine, &devices, policy).unwrap()
+    };
+    let with = |policy: &Policy| on(2, policy);
 
     // On before the HMAT is read: tier 4, whatever the figures say.
     assert_eq!(tiers(&with(&without(&[]))), "4: 0-2");
@@ -305,7 +309,7 @@ fn devices_of_the_boot_and_the_port_of_a_window() {
     let late = with(&without(&[Quirk::EarlyDevices]));
     assert_eq!(tiers(&late), "2: 2; 4: 0-1");
     // Behind the port's domain nothing is known of the memory.
-    let apart = with(&without(&[Quirk::EarlyDevices, Quirk::PortCollision]));
+    let apart = on(3, &without(&[Quirk::EarlyDevices, Quirk::PortCollision]));
     assert_eq!(tiers(&apart), "4: 0-2");
 
     let behind = wishes(&[(Selector::Port(AcpiUid(7)), Wish::Tier(TierName::Id(TierId(20))))]);
@@ -409,7 +413,7 @@ fn a_move_can_be_undone() {
     };
     let mut state = State::boot(inputs).unwrap();
     let before = state.plan();
-    let moved = state.put_in_tier(NodeId(2), TierId(63)).unwrap();
+    let moved = state.move_node(NodeId(2), TierId(63)).unwrap();
     let plan = state.plan();
     let of = |node: u32| plan.demotion.as_ref().unwrap()[&NodeId(node)].preferred.to_string();
     // From node 0 node 2 is at 15 and node 3 at 30; the others see the same.
@@ -419,5 +423,5 @@ fn a_move_can_be_undone() {
     let after = state.plan();
     assert_eq!((&after.tiers, &after.demotion), (&before.tiers, &before.demotion));
     assert_eq!(after.reasons.len(), before.reasons.len());
-    assert!(state.put_in_tier(NodeId(9), TierId(1)).is_err());
+    assert!(state.move_node(NodeId(9), TierId(1)).is_err());
 }

@@ -126,7 +126,7 @@ pub(crate) struct Machine {
     pub(crate) drivers: Vec<String>,
     /// A fact that no table holds; repeatable: hypervisor=yes|no, x2apic=yes|no, boot_apic_id=N,
     /// cpu_vendor=intel|amd, cache_id=APIC_ID:CACHE_ID (AMD; 0 for all unless given), reserved=START-END,
-    /// max_nodes=N.
+    /// max_nodes=N, rereads_hmat=yes|no (a kernel that reads an HMAT that changes at run time; none does).
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) platform: Vec<String>,
     /// An ACPI memory device present at boot: start=ADDR,size=BYTES,domain=N; repeatable.
@@ -142,12 +142,19 @@ pub(crate) struct Plan {
     #[command(flatten)]
     pub(crate) machine: Machine,
     /// What the owner of the machine wants instead, in TOML: tiers, overrides, quirks; printed beside the kernel's
-    /// layout with what differs.
+    /// layout of the boot with what differs.
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
     /// Quirks of the kernel to switch off, by name, or `off` for all of them.
     #[arg(long, value_name = "off|LIST", value_delimiter = ',')]
     pub(crate) quirks: Vec<String>,
+    /// What happens after the boot, one JSON object a line: load, set, add_memory, remove_memory, online, offline,
+    /// update_table, move_node; - for standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) events: Option<PathBuf>,
+    /// Exit with 1 when an event is refused.
+    #[arg(long, requires = "events")]
+    pub(crate) strict: bool,
     /// What to print.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) format: PlanFormat,

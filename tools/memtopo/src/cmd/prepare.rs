@@ -133,9 +133,11 @@ fn platform(kernel: &mut Kernel, fact: &str) -> Result<()> {
             let (start, end) = value.split_once('-').context("expected START-END, without END itself")?;
             platform.reserved.push(AddressRange::new(PhysAddr(parse(start)?), PhysAddr(parse(end)?)));
         }
+        "rereads_hmat" => kernel.switches.rereads_hmat = yes()?,
         "max_nodes" => kernel.config.max_nodes = id(value)?,
         _ => bail!(
-            "expected hypervisor, x2apic, boot_apic_id, cpu_vendor, cache_id, reserved or max_nodes, found {key:?}"
+            "expected hypervisor, x2apic, boot_apic_id, cpu_vendor, cache_id, reserved, rereads_hmat or \
+             max_nodes, found {key:?}"
         ),
     }
     Ok(())

@@ -5,7 +5,8 @@ use crate::guest::{BASE_CMDLINE, BASE_QEMU};
 use std::fmt::Write;
 
 /// What the guest of a script does: show the facts, then hand over to a shell.
-const INIT: &str = r#"#!/bin/sh
+const INIT: &str = r#"#!/bin/busybox sh
+/bin/busybox --install -s /bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
@@ -68,10 +69,7 @@ fn write(case: &Case) -> Result<String, std::fmt::Error> {
         out,
         "pack() {{ (cd \"$1\" && \"$BUSYBOX\" find . | \"$BUSYBOX\" cpio -o -H newc 2>/dev/null); }}"
     )?;
-    writeln!(
-        out,
-        "case $BUSYBOX in */*) ;; *) BUSYBOX=$(command -v \"$BUSYBOX\") ;; esac\n: >\"$work/initrd\""
-    )?;
+    writeln!(out, "BUSYBOX=$(readlink -f \"$BUSYBOX\")\n: >\"$work/initrd\"")?;
 
     let mut devices = Vec::new();
     if let Some(tables) = &case.tables {
@@ -102,10 +100,6 @@ fn write(case: &Case) -> Result<String, std::fmt::Error> {
     }
     writeln!(out, "\nmkdir -p \"$work/root/bin\" \"$work/root/dev\" \"$work/root/proc\" \"$work/root/sys\"")?;
     writeln!(out, "mkdir -p \"$work/root/modules\"\ncp \"$BUSYBOX\" \"$work/root/bin/busybox\"")?;
-    writeln!(
-        out,
-        "for applet in $(\"$BUSYBOX\" --list); do ln -sf busybox \"$work/root/bin/$applet\"; done"
-    )?;
     if case.modules.is_empty() {
         writeln!(out, ": >\"$work/root/modules/order\"")?;
     } else {

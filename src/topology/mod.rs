@@ -144,7 +144,7 @@ pub struct Topology<'a> {
     /// From the first HMAT.
     pub performance: Option<performance::Performance<'a>>,
     /// From the first CEDT.
-    pub windows: Option<windows::Windows>,
+    pub windows: Option<windows::Windows<'a>>,
     /// From the first MADT.
     pub processors: Option<processors::Processors>,
     /// Further tables with the signature of one above; operating systems use the first only.

@@ -199,8 +199,8 @@ pub(crate) const fn widen(length: usize) -> u64 {
 mod tests {
     use super::*;
 
-    extern crate std;
-    use std::string::ToString;
+    extern crate alloc;
+    use alloc::string::ToString;
 
     #[test]
     fn sizes_use_the_largest_exact_unit() {

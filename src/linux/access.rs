@@ -4,13 +4,14 @@ use super::coordinates::{ByClass, Class, Coordinates, normalise};
 use super::domains::DomainMap;
 use super::node_set::NodeSet;
 use super::nodes::Nodes;
+use super::quirks::{Quirk, Quirks};
 use super::reason::{Fact, Notes, Reason, Subject};
 use super::rules;
 use crate::range::AddressRange;
 use crate::tables::hmat::DataType;
 use crate::topology::Source;
 use crate::topology::performance::{Content, Performance};
-use crate::units::{AcpiUid, ByteCount, EntryBaseUnit, NodeId, ProximityDomain, widen};
+use crate::units::{AcpiUid, ByteCount, EntryBaseUnit, NodeId, ProximityDomain};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -128,6 +129,7 @@ pub enum Status {
 pub struct Access {
     /// What became of the table.
     pub status: Status,
+    pub(super) quirks: Quirks,
     pub(super) revision: u8,
     /// Domains with memory, then generic ports, in SRAT order.
     pub targets: Vec<Target>,
@@ -218,6 +220,15 @@ impl Access {
             .collect()
     }
 
+    /// A node that is not there any more shows nothing. Others still name it, and when it comes back it shows nothing
+    /// either, as its domain stays registered (`drivers/base/node.c: unregister_node`).
+    pub(crate) fn forget(&mut self, node: NodeId) {
+        for class in &mut self.classes {
+            class.remove(&node);
+        }
+        self.caches.remove(&node);
+    }
+
     /// Shows a target's classes and caches on its node (`hmat_register_target`), unless that was done or the node
     /// is not online. Tells whether the figures of processors were published.
     pub(crate) fn register(
@@ -229,11 +240,15 @@ impl Access {
     ) -> bool {
         let Some(target) = self.targets.get_mut(place) else { return false };
         let (domain, source) = (target.domain, target.source);
+        let memory_too = !target.ranges.is_empty() && !self.quirks.has(Quirk::PortHidesMemory);
         if target.is_port() {
-            target.registered = true;
             for class in [Class::PortLocal, Class::PortCpu] {
                 self.update(place, class, &nodes.domains, &nodes.has_cpu, hmat);
             }
+        }
+        let Some(target) = self.targets.get_mut(place) else { return false };
+        if target.is_port() && !memory_too {
+            target.registered = true;
             let fact = Fact::at(source, "proximity domain", u64::from(domain.0));
             notes.reason(Subject::Domain(domain), Reason::new(rules::ACCESS_PORT).with([fact]));
             return false;
@@ -248,7 +263,7 @@ impl Access {
                 .filter_map(|domain| nodes.domains.node(*domain))
                 .filter(|node| nodes.online.contains(*node))
                 .collect();
-            self.explain(place, class, node, &best, notes);
+            self.explain(place, class, node, &best, hmat, notes);
             let coordinates = self.targets.get(place).map(|target| *target.coordinates.get(class));
             let [local, cpu] = &mut self.classes;
             let shown = if class == Class::Cpu { cpu } else { local };
@@ -263,37 +278,6 @@ impl Access {
             self.caches.entry(node).or_default().entry(cache.level).or_insert(*cache);
         }
         true
-    }
-
-    fn explain(&self, place: usize, class: Class, node: NodeId, best: &[ProximityDomain], notes: &mut Notes) {
-        let Some(target) = self.targets.get(place) else { return };
-        let attached = target.attached.filter(|domain| best == [*domain]);
-        let mut facts = Vec::new();
-        let rule = if let Some((domain, source)) = attached.zip(target.attached_at) {
-            facts.push(Fact::at(source, "attached initiator domain", u64::from(domain.0)));
-            rules::ACCESS_ATTACHED
-        } else if best.is_empty() || !self.any_locality {
-            rules::ACCESS_NONE
-        } else {
-            rules::ACCESS_BEST
-        };
-        // Of each slot, the cell between this memory and the first initiator that remains.
-        let number =
-            best.first().and_then(|domain| self.initiators.binary_search_by_key(domain, |i| i.domain).ok());
-        for locality in self.slots.iter().flatten().filter_map(|slot| self.localities.get(*slot)) {
-            let column = locality.columns.get(place).copied().flatten();
-            let row = number.and_then(|number| locality.rows.get(number).copied().flatten());
-            let Some((row, column)) = row.zip(column) else { continue };
-            let name = locality.kind.name().unwrap_or("data type");
-            let value = target.coordinates.get(class).get(locality.kind);
-            let before = widen(row.saturating_mul(locality.width).saturating_add(column)).saturating_mul(2);
-            let offset = locality.cells.offset.saturating_add(before);
-            let fact = Fact::at(Source { offset, ..locality.cells }, name, u64::from(value));
-            if !facts.contains(&fact) {
-                facts.push(fact);
-            }
-        }
-        notes.reason(Subject::Access(node, class.number()), Reason::new(rule).with(facts));
     }
 
     /// The figures of a generic port by the `_UID` of its host bridge, for any initiator and for processors

@@ -1,17 +1,20 @@
-//! Memory that joins a booted machine: a node comes online, gets its first memory, and with it a tier.
+//! Memory that joins a booted machine or leaves it, and nodes that come and go with it.
 
+use super::block_map::{BlockState, GroupId, Run};
 use super::blocks;
+use super::changes::Change;
 use super::coordinates::Class;
 use super::fallback::Ranking;
-use super::memory_map::PAGE;
+use super::memory_map::{MapRange, pages};
 use super::node_set::NodeSet;
 use super::nodes::Nodes;
-use super::reason::{Reason, Section, Subject};
+use super::online::Group;
+use super::reason::{Reason, Subject};
 use super::rules;
 use super::state::State;
 use crate::range::AddressRange;
-use crate::units::{NodeId, PhysAddr, ProximityDomain};
-use alloc::collections::BTreeSet;
+use crate::units::{NodeId, ProximityDomain};
+use alloc::vec::Vec;
 
 /// An ACPI memory device that is there at boot. No table lists them, they live in AML.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +32,8 @@ pub struct AddedMemory {
     pub range: AddressRange,
     /// Its node.
     pub node: NodeId,
-    /// Whether it is online.
-    pub online: bool,
+    /// Its blocks.
+    pub group: GroupId,
 }
 
 /// How added memory comes online by itself.
@@ -51,173 +54,127 @@ impl OnlinePolicy {
     /// The policy with this name, as in `memhp_default_state=`.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "offline" => Some(Self::Offline),
-            "online" => Some(Self::Online),
-            "online_kernel" => Some(Self::Kernel),
-            "online_movable" => Some(Self::Movable),
-            _ => None,
+        [Self::Offline, Self::Online, Self::Kernel, Self::Movable]
+            .into_iter()
+            .find(|policy| policy.name() == name)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Offline => "offline",
+            Self::Online => "online",
+            Self::Kernel => "online_kernel",
+            Self::Movable => "online_movable",
         }
     }
 }
 
 /// Why memory cannot be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum NotAdded {
     /// It begins or ends inside a block.
     Unaligned,
     /// Something is at its addresses already.
     Occupied,
-    /// `mem=` forbids it.
+    /// It reaches past what the kernel can address, or past `mem=` while booting.
     BeyondLimit,
     /// Its node may not exist.
     NoNode,
 }
 
-/// A zone, as far as filling one for the first time matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Zone {
-    /// Below 16 MiB.
-    Dma,
-    /// Below 4 GiB.
-    Dma32,
-    /// From 4 GiB on, and memory of nodes without other kernel memory.
-    Normal,
-    /// Only for pages that can move.
-    Movable,
-}
-
-/// First addresses behind the DMA and the DMA32 zone.
-const ZONE_ENDS: [(Zone, u64); 3] = [(Zone::Dma, 16 << 20), (Zone::Dma32, 4 << 30), (Zone::Normal, u64::MAX)];
-
-/// The kernel zones that the memory of the boot fills.
-#[must_use]
-pub(crate) fn zones_of_boot(nodes: &Nodes) -> BTreeSet<(NodeId, Zone)> {
-    let mut zones = BTreeSet::new();
-    for piece in &nodes.pieces {
-        let Some(node) = piece.node else { continue };
-        let movable = nodes.movable_start.get(&node).map_or(u64::MAX, |first| first.saturating_mul(PAGE));
-        let mut low = piece.range.start.0;
-        for (zone, end) in ZONE_ENDS {
-            if low < piece.range.end.0.min(end).min(movable) {
-                zones.insert((node, zone));
-                low = end;
-            }
-        }
-        if piece.range.end.0 > movable {
-            zones.insert((node, Zone::Movable));
-        }
-    }
-    zones
-}
-
 impl State<'_> {
-    /// Adds memory to a node, and brings it online if the policy says so.
+    /// Adds memory to a node, and brings it online if the settings say so (`add_memory_resource`).
     ///
     /// # Errors
     /// When the kernel refuses it; nothing has changed then.
-    pub(crate) fn add_memory(&mut self, range: AddressRange, node: NodeId) -> Result<(), Refusal> {
-        let block = blocks::block_size(&self.memory_map, self.nodes.block_size_advice, self.kernel);
-        if !blocks::is_whole(&range, block) {
-            return Err(Refusal::Unaligned);
+    pub(crate) fn add_memory(&mut self, range: AddressRange, node: NodeId) -> Result<(), NotAdded> {
+        let limit = 1_u64.checked_shl(self.kernel.config.physical_bits).unwrap_or(u64::MAX);
+        if range.end.0 > limit {
+            return Err(NotAdded::BeyondLimit);
         }
         if self.added.iter().any(|added| added.range.overlaps(&range)) {
-            return Err(Refusal::Occupied);
+            return Err(NotAdded::Occupied);
+        }
+        if !blocks::is_whole(&range, self.blocks.size) {
+            return Err(NotAdded::Unaligned);
         }
         if !self.nodes.possible.contains(node) {
-            return Err(Refusal::NoNode);
+            return Err(NotAdded::NoNode);
         }
-        if self.nodes.online.insert(node) {
-            self.notes.reasons.retain(|(subject, _)| *subject != Subject::Online(node));
-            self.notes.reason(Subject::Online(node), Reason::new(rules::ONLINE_ADDED));
-        }
-        let online = self.kernel.online_policy() != OnlinePolicy::Offline;
-        self.added.push(AddedMemory { range, node, online });
-        if online {
-            self.memory_online(&range, node);
+        self.node_online(node);
+        let group = GroupId(self.next_group);
+        self.next_group = self.next_group.saturating_add(1);
+        self.groups.insert(group, Group { pages: pages(&range), ..Group::default() });
+        self.added.push(AddedMemory { range, node, group });
+        let (first, end) = (self.blocks.of(range.start), self.blocks.of(range.end));
+        let (nodes, state) = (Vec::from([node]), BlockState::Offline);
+        self.blocks.insert(first, Run { end, nodes, state, group: Some(group) });
+        self.changed(Change::Added { range, node }, Reason::new(rules::MEMORY_ADDED));
+        if let Some(kind) = self.automatic() {
+            self.bring_online(first, end, kind);
         }
         Ok(())
     }
 
-    /// An ACPI memory device of the boot (`drivers/acpi/acpi_memhotplug.c`).
-    pub(crate) fn add_device(&mut self, device: &MemoryDevice) -> Result<(), Refusal> {
-        let occupied = |entry: &super::memory_map::MapRange| entry.range.overlaps(&device.range);
-        if self.memory_map.hot_add_limit.is_some_and(|limit| device.range.end > limit) {
-            return Err(Refusal::BeyondLimit);
-        }
+    /// An ACPI memory device (`drivers/acpi/acpi_memhotplug.c`).
+    pub(crate) fn add_device(&mut self, device: &MemoryDevice) -> Result<(), NotAdded> {
+        let occupied = |entry: &MapRange| entry.range.overlaps(&device.range);
         if self.memory_map.table.iter().any(occupied) {
-            return Err(Refusal::Occupied);
+            return Err(NotAdded::Occupied);
         }
         let by_domain = device.domain.and_then(|domain| self.nodes.domains.node(domain));
         let node =
-            by_domain.or_else(|| self.nodes.node_of_added(device.range.start)).ok_or(Refusal::NoNode)?;
+            by_domain.or_else(|| self.nodes.node_of_added(device.range.start)).ok_or(NotAdded::NoNode)?;
         self.add_memory(device.range, node)
     }
 
-    /// The zone that memory comes online in, when nothing has moved blocks between zones.
-    fn zone_for(&self, range: &AddressRange, node: NodeId) -> Zone {
-        let kernel_zone = || {
-            let mut low = 0;
-            for (zone, end) in ZONE_ENDS {
-                let limits = AddressRange::new(PhysAddr(low), PhysAddr(end));
-                let own = self.nodes.pieces.iter().filter(|piece| piece.node == Some(node));
-                let span = own
-                    .filter_map(|piece| piece.range.intersect(&limits))
-                    .reduce(|span, piece| span.hull(&piece));
-                if span.is_some_and(|span| span.overlaps(range)) {
-                    return zone;
-                }
-                low = end;
-            }
-            Zone::Normal
-        };
-        match self.kernel.online_policy() {
-            OnlinePolicy::Movable => Zone::Movable,
-            OnlinePolicy::Online if self.kernel.command_line.movable_node => Zone::Movable,
-            _ => kernel_zone(),
+    /// Takes added memory away, all of whose blocks are offline (`try_remove_memory`).
+    pub(crate) fn remove_memory(&mut self, added: AddedMemory) {
+        let AddedMemory { range, node, group } = added;
+        self.blocks.remove(self.blocks.of(range.start), self.blocks.of(range.end));
+        self.groups.remove(&group);
+        self.added.retain(|known| known.group != group);
+        self.changed(Change::Removed { range, node }, Reason::new(rules::MEMORY_REMOVED));
+        let in_use = !self.zones.spans_nothing(node)
+            || self.blocks.any_of(node)
+            || self.nodes.cpus.iter().any(|cpu| cpu.node == Some(node))
+            || self.nodes.has_cpu.contains(node);
+        if !in_use && self.nodes.online.remove(node) {
+            self.access.forget(node);
+            self.notes.replace(Subject::Online(node), Reason::new(rules::NODE_EMPTY));
+            self.changed(Change::NodeOffline(node), Reason::new(rules::NODE_EMPTY));
         }
     }
 
-    /// Memory of a node comes online: lists are built anew where a zone gets its first pages; a node that gets
-    /// its first memory gets a tier, shows its figures and takes part in the weights.
-    fn memory_online(&mut self, range: &AddressRange, node: NodeId) {
-        let zone = self.zone_for(range, node);
-        let by_ratio = self.kernel.command_line.value("memory-hotplug.online-policy") == Some("auto-movable");
-        let first = self.nodes.has_memory.insert(node);
-        if self.zones.insert((node, zone)) {
-            self.build_lists();
+    /// A node appears, before there is any memory in it (`__try_online_node`).
+    fn node_online(&mut self, node: NodeId) {
+        if !self.nodes.online.insert(node) {
+            return;
         }
-        if zone != Zone::Movable && !self.nodes.has_normal_memory.contains(node) {
-            if by_ratio && self.kernel.online_policy() == OnlinePolicy::Online {
-                self.notes.missing(Section::NormalMemory, "the zone that the auto-movable policy picks");
-            }
-            self.nodes.has_normal_memory.insert(node);
+        // Only the list of this node is built, and nothing is left of what others left over.
+        let only: NodeSet = [node].into_iter().collect();
+        let (lists, loads) = self.ranking().build(&only, self.kernel.config.max_nodes);
+        for (owner, order) in lists {
+            self.fallback.retain(|(known, _)| *known != owner);
+            self.fallback.push((owner, order));
         }
-        if first {
-            self.first_memory(node);
-        }
+        self.fallback.sort_unstable();
+        self.loads = loads;
+        self.notes.replace(Subject::Online(node), Reason::new(rules::NODE_ADDED));
+        self.changed(Change::NodeOnline(node), Reason::new(rules::NODE_ADDED));
     }
 
     /// Builds the fallback lists of all possible nodes anew, now that processors are up.
-    fn build_lists(&mut self) {
-        let nodes = &self.nodes;
-        let ranking =
-            Ranking { distances: &nodes.distances, has_memory: &nodes.has_memory, has_cpu: &nodes.has_cpu };
-        (self.fallback, self.loads) = ranking.build(&nodes.possible, self.kernel.config.max_nodes);
+    pub(crate) fn build_lists(&mut self) {
+        (self.fallback, self.loads) =
+            self.ranking().build(&self.nodes.possible, self.kernel.config.max_nodes);
     }
 
-    fn first_memory(&mut self, node: NodeId) {
-        let hmat = self.topology.performance.as_ref();
-        self.tiers.set(node, &self.nodes, &mut self.access, hmat, &mut self.notes);
-        self.find_demotion();
-        self.weights.show(node);
-        let place = self.nodes.domains.domain(node).and_then(|domain| self.access.place(domain));
-        if let Some((place, hmat)) = place.zip(hmat)
-            && self.access.register(place, &self.nodes, hmat, &mut self.notes)
-        {
-            self.publish(node);
-            self.weights.reduce(&self.nodes.has_memory, &mut self.notes);
-        }
+    fn ranking(&self) -> Ranking<'_> {
+        let nodes = &self.nodes;
+        Ranking { distances: &nodes.distances, has_memory: &nodes.has_memory, has_cpu: &nodes.has_cpu }
     }
 
     /// Hands the figures that a node shows for processors to the interleave weights.
@@ -225,12 +182,6 @@ impl State<'_> {
         if let Some(coordinates) = self.class(node, Class::Cpu).and_then(|class| class.coordinates) {
             self.weights.publish(node, &coordinates);
         }
-    }
-
-    /// Finds demotion targets anew; reasons for the ones before do not count any more.
-    pub(crate) fn find_demotion(&mut self) {
-        self.notes.reasons.retain(|(subject, _)| !matches!(subject, Subject::Demotion(_)));
-        self.tiers.find_demotion(&self.nodes, &self.loads, &mut self.notes);
     }
 
     /// Nodes that count as DRAM when the kernel looks for a reference: with processors and memory of the boot.

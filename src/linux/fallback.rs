@@ -3,9 +3,10 @@
 
 use super::distances::DistanceTable;
 use super::node_set::NodeSet;
-use crate::units::NodeId;
+use crate::units::{Distance, NodeId};
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt;
 
 /// How often each node stands in for others: breaks ties between nodes at the same distance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +28,39 @@ impl Loads {
     }
 }
 
+/// How near one node is to another as a place for its pages; less is nearer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Score {
+    /// Their distance.
+    pub distance: Distance,
+    /// Penalties of 1: the other has a lower number, the other has processors.
+    pub penalties: [bool; 2],
+    /// How often the other stands in for nodes already.
+    pub load: u64,
+    max_nodes: u64,
+}
+
+impl Score {
+    /// The number by which nodes are compared: the distance and the penalties weigh more than any load.
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        let penalties =
+            self.penalties.map(u64::from).iter().fold(0, |sum: u64, one| sum.saturating_add(*one));
+        u64::from(self.distance.0)
+            .saturating_add(penalties)
+            .saturating_mul(self.max_nodes)
+            .saturating_add(self.load)
+    }
+}
+
+impl fmt::Display for Score {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [lower, processors] = self.penalties.map(u8::from);
+        let Self { distance, load, max_nodes, .. } = self;
+        write!(f, "({distance}+{lower}+{processors})*{max_nodes}+{load}={}", self.value())
+    }
+}
+
 /// What ranks nodes, besides their distance.
 #[derive(Clone, Copy, Debug)]
 pub struct Ranking<'a> {
@@ -39,6 +73,17 @@ pub struct Ranking<'a> {
 }
 
 impl Ranking<'_> {
+    /// How near `other` is to `node`.
+    #[must_use]
+    pub fn score(&self, node: NodeId, other: NodeId, loads: &Loads) -> Score {
+        Score {
+            distance: self.distances.get(node, other),
+            penalties: [other < node, self.has_cpu.contains(other)],
+            load: loads.get(other),
+            max_nodes: loads.max_nodes,
+        }
+    }
+
     /// `candidates` in the order in which they stand in for `node`: the node itself first when it is one of
     /// them, then by distance, penalties and loads.
     ///
@@ -48,10 +93,7 @@ impl Ranking<'_> {
     pub fn order(&self, node: NodeId, candidates: &NodeSet, loads: &Loads) -> Vec<NodeId> {
         // Value and node in one number: at most 257 times 1024 plus a load, then the node.
         let key = |other: NodeId| {
-            let distance = u64::from(self.distances.get(node, other).0);
-            let penalties = u64::from(other < node).saturating_add(u64::from(self.has_cpu.contains(other)));
-            let value = distance.saturating_add(penalties).saturating_mul(loads.max_nodes);
-            let value = if other == node { 0 } else { value.saturating_add(loads.get(other)) };
+            let value = if other == node { 0 } else { self.score(node, other, loads).value() };
             (value << 32) | u64::from(other.0)
         };
         let with_memory = candidates.iter().filter(|other| self.has_memory.contains(*other));
@@ -68,8 +110,8 @@ impl Ranking<'_> {
     /// and the loads that are left over.
     #[must_use]
     pub fn build(&self, possible: &NodeSet, max_nodes: u32) -> (Vec<(NodeId, Vec<NodeId>)>, Loads) {
-        let size =
-            possible.last().map_or(0, |last| usize::try_from(last.0).unwrap_or_default().saturating_add(1));
+        let highest = possible.last().max(self.has_memory.last());
+        let size = highest.map_or(0, |last| usize::try_from(last.0).unwrap_or_default().saturating_add(1));
         let mut loads = Loads { loads: vec![0; size], max_nodes: u64::from(max_nodes) };
         let mut lists = Vec::new();
         for node in possible.iter() {
@@ -90,7 +132,6 @@ impl Ranking<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::Distance;
 
     fn lists(slit: &[&[u8]]) -> Vec<Vec<u32>> {
         let mut distances = DistanceTable::with_defaults(slit.len());

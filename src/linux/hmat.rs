@@ -7,6 +7,7 @@ use super::domains::DomainMap;
 use super::kernel::Kernel;
 use super::node_set::NodeSet;
 use super::nodes::Nodes;
+use super::quirks::Quirk;
 use super::reason::{Fact, Notes, Reason, Rule, Section, Subject};
 use super::rules;
 use crate::range::AddressRange;
@@ -44,7 +45,7 @@ impl Access {
         kernel: &Kernel,
         notes: &mut Notes,
     ) -> Result<Self, Crash> {
-        let mut access = Self::default();
+        let mut access = Self { quirks: kernel.switches.quirks, ..Self::default() };
         let line = &kernel.command_line;
         let (Some(srat), Some(hmat)) = (&topology.affinity, &topology.performance) else {
             let rule = if topology.performance.is_none() { rules::HMAT_ABSENT } else { rules::HMAT_OFF };
@@ -198,11 +199,18 @@ impl Access {
         if !honoured {
             return Ok(());
         }
+        let tolerant = !self.quirks.has(Quirk::UnknownMemoryDropsHmat);
         let Some(target) = self.target_mut(memory) else {
+            if tolerant {
+                return Ok(());
+            }
             return Err(dropped(rules::HMAT_DROPPED_MEMORY, "memory domain", memory));
         };
         if flags.contains(AddressRangeFlags::PROCESSOR_VALID) {
             if nodes.domains.node(processor).is_none() {
+                if tolerant {
+                    return Ok(());
+                }
                 return Err(dropped(rules::HMAT_DROPPED_INITIATOR, "initiator domain", processor));
             }
             target.attached = Some(processor);
@@ -316,7 +324,7 @@ fn cells_of(structure: Source, matrix: &Matrix<'_>) -> Source {
 }
 
 /// The slots that a data type takes, in the order of [`Access::slots`].
-const fn slots_of(kind: DataType) -> Option<&'static [usize]> {
+pub(super) const fn slots_of(kind: DataType) -> Option<&'static [usize]> {
     Some(match kind {
         DataType::ACCESS_LATENCY => &[0, 1],
         DataType::WRITE_LATENCY => &[0],

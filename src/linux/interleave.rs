@@ -3,10 +3,11 @@
 use super::coordinates::Coordinates;
 use super::kernel::Interleave;
 use super::node_set::NodeSet;
-use super::reason::{Fact, Notes, Reason, Subject};
+use super::reason::{Fact, Notes, Reason, Subject, Unit};
 use super::rules;
 use crate::units::NodeId;
 use alloc::collections::BTreeMap;
+use alloc::format;
 
 /// The weight of the widest share, before reduction (`weightiness`).
 const WEIGHTINESS: u32 = 32;
@@ -53,10 +54,28 @@ impl Weights {
         }
     }
 
+    /// A node that lost its memory shows no weight any more, unless all possible nodes do; it is kept all the same.
+    pub(crate) fn hide(&mut self, node: NodeId) {
+        if self.auto.is_some() {
+            self.shown.remove(node);
+        }
+    }
+
+    /// Forgets all figures.
+    pub(crate) fn forget(&mut self) {
+        self.bandwidth.clear();
+        self.weights.clear();
+    }
+
     /// Takes the figures that a node publishes for processors; the weights are to be found anew after that.
     pub(crate) fn publish(&mut self, node: NodeId, coordinates: &Coordinates) {
         let slower = coordinates.read_bandwidth.min(coordinates.write_bandwidth);
         self.bandwidth.insert(node, slower.0);
+    }
+
+    /// Whether the figures of any node were published.
+    pub(crate) fn any_known(&self) -> bool {
+        !self.bandwidth.is_empty()
     }
 
     /// Finds the weights anew, over the nodes that have memory now (`reduce_interleave_weights`).
@@ -74,9 +93,22 @@ impl Weights {
         };
         let raw: BTreeMap<NodeId, u8> = has_memory.iter().map(|node| (node, weight(node))).collect();
         let divisor = raw.values().copied().fold(0, greatest_common_divisor);
-        let facts = has_memory.iter().map(|node| Fact::known("bandwidth", u64::from(of(node))));
-        let facts = facts.chain([Fact::known("sum", sum)]);
+        notes.reasons.retain(|(subject, _)| !matches!(subject, Subject::Interleave | Subject::Weight(_)));
+        let facts = [
+            Fact::known("sum", sum).of(Unit::MegabytesPerSecond),
+            Fact::known("common divisor", u64::from(divisor)),
+        ];
         notes.reason(Subject::Interleave, Reason::new(rules::WEIGHTS_BANDWIDTH).with(facts));
+        for (node, weight) in &raw {
+            let share = WEIGHTINESS.wrapping_mul(of(*node));
+            let reduced = weight.checked_div(divisor).unwrap_or(1);
+            let detail = if of(*node) == 0 || sum >= u64::from(share) {
+                format!("32*{}={share}, not above {sum}, so 1; /{divisor}={reduced}", of(*node))
+            } else {
+                format!("32*{}={share}; /{sum}={weight}; /{divisor}={reduced}", of(*node))
+            };
+            notes.reason(Subject::Weight(*node), Reason::new(rules::WEIGHTS_BANDWIDTH).because(detail));
+        }
         self.weights =
             raw.into_iter().map(|(node, weight)| (node, weight.checked_div(divisor).unwrap_or(1))).collect();
     }

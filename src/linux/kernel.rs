@@ -3,6 +3,7 @@
 
 use super::added::OnlinePolicy;
 use super::command_line::CommandLine;
+use super::quirks::Quirks;
 use crate::range::AddressRange;
 use crate::units::ApicId;
 use alloc::string::String;
@@ -67,7 +68,9 @@ impl Version {
                 Self::V6_12 => SoftReserved::NothingElse,
                 Self::V7_2 => SoftReserved::AnyOverlap,
             },
+            rereads_hmat: false,
             memory_map_words: if since_7_2 { MapWords::Long } else { MapWords::Short },
+            quirks: Quirks::ALL,
         }
     }
 }
@@ -99,8 +102,12 @@ pub struct Switches {
     pub reserved_ranges_first: bool,
     /// Which ranges become DAX devices, and who takes them (`drivers/dax/hmem`).
     pub soft_reserved: SoftReserved,
+    /// An HMAT that changes at run time is read again. No version does; on, it tells what one would do that did.
+    pub rereads_hmat: bool,
     /// The words of the memory map in the log.
     pub memory_map_words: MapWords,
+    /// What hardly anybody wants of it.
+    pub quirks: Quirks,
 }
 
 /// What a kernel knows of weighted interleave.

@@ -7,6 +7,7 @@ use super::node_set::NodeSet;
 use super::nodes::Nodes;
 use super::ranges::Piece;
 use super::reason::{Notes, Section};
+use super::zones::PageSpan;
 use crate::range::AddressRange;
 use crate::tables::e820::E820Type;
 use crate::units::{NodeId, PhysAddr};
@@ -26,7 +27,7 @@ const ALWAYS_RESERVED: [AddressRange; 1] = [AddressRange::new(PhysAddr(0), PhysA
 /// Finds the first page of the movable zone for each node that has one, and the nodes that have memory outside it.
 pub(crate) fn settle(nodes: &mut Nodes, map: &MemoryMap, kernel: &Kernel, notes: &mut Notes) {
     let line = &kernel.command_line;
-    let mirror = line.kernelcore_mirror && !line.movable_node && !map.mirrored.is_empty();
+    let mirror = mirrored(map, kernel);
     let mut starts = BTreeMap::new();
     if line.movable_node {
         starts = of_hot_pluggable(nodes, map, kernel);
@@ -63,6 +64,36 @@ pub(crate) fn settle(nodes: &mut Nodes, map: &MemoryMap, kernel: &Kernel, notes:
         }
     }
     nodes.movable_start = starts;
+}
+
+/// Whether the kernel keeps to mirrored memory (`kernelcore=mirror`).
+pub(crate) fn mirrored(map: &MemoryMap, kernel: &Kernel) -> bool {
+    let line = &kernel.command_line;
+    line.kernelcore_mirror && !line.movable_node && !map.mirrored.is_empty()
+}
+
+/// RAM of nodes, ascending, with whether it is for pages that can move only.
+pub(crate) fn kinds(nodes: &Nodes, map: &MemoryMap, mirror: bool) -> Vec<(PageSpan, NodeId, bool)> {
+    let mut kinds = Vec::new();
+    let unmirrored = if mirror { not_mirrored(&nodes.pieces, &map.mirrored) } else { Vec::new() };
+    for piece in &nodes.pieces {
+        let (Some(node), pages) = (piece.node, PageSpan::of(&piece.range)) else { continue };
+        let start = nodes.movable_start.get(&node).copied().unwrap_or(u64::MAX);
+        let mut cuts = Vec::from([pages.start, pages.end, start]);
+        for part in &unmirrored {
+            let part = PageSpan::of(&part.range);
+            cuts.extend([part.start, part.end]);
+        }
+        cuts.retain(|cut| pages.start <= *cut && *cut <= pages.end);
+        cuts.sort_unstable();
+        for (from, to) in cuts.iter().zip(cuts.iter().skip(1)).filter(|(from, to)| from < to) {
+            let part = PageSpan::new(*from, *to);
+            let may_move = |other: &Piece| PageSpan::of(&other.range).overlaps(&part);
+            let moves = *from >= start && (!mirror || unmirrored.iter().any(may_move));
+            kinds.push((part, node, moves));
+        }
+    }
+    kinds
 }
 
 /// Up to a whole block, unless nothing is left behind it.

@@ -9,13 +9,13 @@ use super::memory_map::{MemoryMap, PAGE};
 use super::movable;
 use super::node_set::NodeSet;
 use super::ranges::{self, Limits, NodeRange, Piece};
-use super::reason::{Fact, Notes, Reason, Section, Subject};
+use super::reason::{Fact, Notes, Reason, Section, Subject, Unit};
 use super::rules;
 use super::srat::{AcceptedMemory, Walks, Window, give_up};
 use crate::range::AddressRange;
-use crate::topology::Topology;
 use crate::topology::chain::End;
-use crate::units::{NodeId, PhysAddr, ProximityDomain};
+use crate::topology::{Source, Topology};
+use crate::units::{ApicId, NodeId, PhysAddr, ProximityDomain};
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
@@ -197,7 +197,7 @@ impl Nodes {
             nodes.list_cpus(emulated.as_ref(), notes);
         }
         movable::settle(&mut nodes, map, kernel, notes);
-        nodes.explain(notes);
+        nodes.explain(&walks.apic_sources, notes);
         Ok(nodes)
     }
 
@@ -249,14 +249,28 @@ impl Nodes {
         }
     }
 
-    fn explain(&self, notes: &mut Notes) {
+    fn explain(&self, sources: &BTreeMap<ApicId, Source>, notes: &mut Notes) {
+        let named = |subject: &Subject| matches!(subject, Subject::Node(_)).then(|| subject.node()).flatten();
+        let of_window: NodeSet = notes.reasons.iter().filter_map(|(subject, _)| named(subject)).collect();
+        let mut ram: BTreeMap<NodeId, u64> = BTreeMap::new();
+        for piece in &self.pieces {
+            let bytes = piece.node.map(|node| ram.entry(node).or_default());
+            if let Some(bytes) = bytes {
+                *bytes = bytes.saturating_add(piece.pages().saturating_mul(PAGE));
+            }
+        }
+        let mut cpus: BTreeMap<NodeId, Vec<&Cpu>> = BTreeMap::new();
+        for cpu in &self.cpus {
+            if let Some(node) = cpu.node {
+                cpus.entry(node).or_default().push(cpu);
+            }
+        }
         for node in self.possible.iter() {
             let fact = self.domains.domain(node).map(|domain| match self.domains.first_use(node) {
                 Some(source) => Fact::at(source, "proximity domain", u64::from(domain.0)),
                 None => Fact::known("proximity domain", u64::from(domain.0)),
             });
-            let of_window = notes.reasons.iter().any(|(subject, _)| *subject == Subject::Node(node));
-            if !of_window {
+            if !of_window.contains(node) {
                 let rule = match self.description {
                     Description::Used => rules::NODE_FIRST_USE,
                     Description::None | Description::Off => rules::NODE_FAKED,
@@ -272,15 +286,20 @@ impl Nodes {
             } else {
                 rules::OFFLINE
             };
-            notes.reason(Subject::Online(node), Reason::new(rule));
-            let placement = self.cpus.iter().find(|cpu| cpu.node == Some(node)).map(|cpu| cpu.placement);
-            let rule = match placement {
+            let bytes = ram.get(&node).map(|bytes| Fact::known("RAM", *bytes).of(Unit::Bytes));
+            notes.reason(Subject::Online(node), Reason::new(rule).with(bytes));
+            let own = cpus.get(&node).map(Vec::as_slice).unwrap_or_default();
+            let rule = match own.first().map(|cpu| cpu.placement) {
                 Some(Placement::Srat) => rules::CPU_SRAT,
                 Some(Placement::RoundRobin) => rules::CPU_ROUND_ROBIN,
                 Some(Placement::Cache) => rules::CPU_CACHE,
                 None => continue,
             };
-            notes.reason(Subject::Cpus(node), Reason::new(rule));
+            let described = own.iter().filter_map(|cpu| {
+                let id = cpu.apic_id?;
+                Some(Fact::at(*sources.get(&id)?, "APIC id", u64::from(id.0)))
+            });
+            notes.reason(Subject::Cpus(node), Reason::new(rule).with(described));
         }
         if !notes.reasons.iter().any(|(subject, _)| *subject == Subject::Distances) {
             notes.reason(Subject::Distances, Reason::new(rules::DISTANCE_DEFAULT));
@@ -289,7 +308,7 @@ impl Nodes {
             if let Some(node) = ranges::first_holder(&self.ranges, window.range.start)
                 .or_else(|| ranges::first_holder(&self.reserved, window.range.start))
             {
-                let fact = Fact::at(window.source, "window base", window.range.start.0);
+                let fact = Fact::at(window.source, "window base", window.range.start.0).of(Unit::Address);
                 notes.reason(Subject::Node(node), Reason::new(rules::WINDOW_FILLED).with([fact]));
             }
         }
@@ -374,7 +393,10 @@ impl Attempt {
         let uncovered = pieces.iter().filter(|piece| piece.node.is_none()).map(Piece::pages).sum::<u64>();
         let bytes = uncovered.saturating_mul(PAGE);
         let at = pieces.iter().find(|piece| piece.node.is_none()).map_or(0, |piece| piece.range.start.0);
-        let facts = [Fact::known("bytes without a node", bytes), Fact::known("first at", at)];
+        let facts = [
+            Fact::known("without a node", bytes).of(Unit::Bytes),
+            Fact::known("first at", at).of(Unit::Address),
+        ];
         const TOLERATED: u64 = 1 << 20;
         if bytes > TOLERATED || (bytes == TOLERATED && kernel.switches.one_mib_gap_refused) {
             return Err(Failure::Void(Reason::new(rules::NOT_COVERED).with(facts)));

@@ -1,14 +1,20 @@
 //! What a kernel makes of a machine, as a value for people and programs.
 
 use super::access::{NodeAccess, SideCache};
+use super::block_map::{BlockId, BlockState};
+use super::coordinates::Coordinates;
+use super::demotion::Demotion;
 use super::kernel::{Interleave, Kernel, MapWords, Switches, Version};
-use super::memory_map::{MapRange, MemoryMap, PAGE, pages};
+use super::locate::Places;
+use super::memory_map::{MapRange, MemoryMap, PAGE};
 use super::node_set::NodeSet;
 use super::nodes::Description;
 use super::reason::{Notes, Reason, Section, Subject, Unknown};
+use super::settings::Settings;
 use super::srat::AcceptedMemory;
 use super::state::{Failure, Inputs, State};
-use super::tiers::{Demotion, TierId};
+use super::tiers::TierId;
+use super::zones::{Zone, ZonePages};
 use crate::units::{ByteCount, Distance, NodeId, ProximityDomain};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -71,6 +77,43 @@ pub struct WeightPlan {
     pub weights: Vec<(NodeId, u8)>,
 }
 
+/// Memory blocks that are alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockPlan {
+    /// The first of them.
+    pub first: BlockId,
+    /// The first behind them.
+    pub end: BlockId,
+    /// Nodes that list them, lowest first.
+    pub nodes: NodeSet,
+    /// Whether they are online.
+    pub online: bool,
+    /// The zones that they are or can be in, as `valid_zones` lists them; empty for `none`.
+    pub valid_zones: Vec<Zone>,
+}
+
+/// The memory blocks, and what rules over those to come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoryPlan {
+    /// Bytes in a block.
+    pub block_size: ByteCount,
+    /// The blocks, ascending.
+    pub blocks: Vec<BlockPlan>,
+    /// What can be set at run time.
+    pub settings: Settings,
+}
+
+/// A zone with a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ZonePlan {
+    /// Its node.
+    pub node: NodeId,
+    /// Which zone.
+    pub zone: Zone,
+    /// Its pages.
+    pub pages: ZonePages,
+}
+
 /// What a kernel makes of a machine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
@@ -100,8 +143,18 @@ pub struct Plan {
     pub demotion_logged: bool,
     /// The interleave weights; `None` where the inputs do not tell. A version that has none shows none.
     pub weights: Option<WeightPlan>,
+    /// The memory blocks.
+    pub memory: Option<MemoryPlan>,
+    /// The zones with a span; `None` where the inputs do not tell, and then blocks have no `valid_zones`.
+    pub zones: Option<Vec<ZonePlan>>,
+    /// Demotion targets that the log told since the boot, each node's last.
+    pub announced: BTreeMap<NodeId, Demotion>,
     /// Whether memory-side caches show their address mode.
     pub cache_address_mode: bool,
+    /// The reference DRAM and its figures, where abstract distances come from figures.
+    pub reference: Option<(NodeId, Coordinates)>,
+    /// Who owns which addresses.
+    pub places: Places,
     /// What the inputs do not tell.
     pub unknown: Vec<Unknown>,
     /// Why, fact by fact.
@@ -174,7 +227,12 @@ impl Plan {
             demotion: None,
             demotion_logged: demotion_log,
             weights: None,
+            memory: None,
+            zones: None,
+            announced: BTreeMap::new(),
             cache_address_mode,
+            reference: None,
+            places: Places::default(),
             unknown: notes.unknown,
             reasons: notes.reasons,
         }
@@ -201,18 +259,11 @@ impl State<'_> {
     pub fn plan(&self) -> Plan {
         let nodes = &self.nodes;
         let told = |section| !self.notes.lacks(section);
-        let mut memory: BTreeMap<NodeId, u64> = BTreeMap::new();
-        let boot = nodes.pieces.iter().filter_map(|piece| Some((piece.node?, piece.pages())));
-        let added = self.added.iter().filter(|added| added.online);
-        for (node, count) in boot.chain(added.map(|added| (added.node, pages(&added.range)))) {
-            let bytes = memory.entry(node).or_default();
-            *bytes = bytes.saturating_add(count.saturating_mul(PAGE));
-        }
         let online: Vec<NodeId> = nodes.online.iter().collect();
         let node_plan = |node: NodeId| NodePlan {
             node,
             domain: nodes.domains.domain(node),
-            memory: ByteCount(memory.get(&node).copied().unwrap_or_default()),
+            memory: ByteCount(self.zones.present(node).saturating_mul(PAGE)),
             cpus: (told(Section::Cpus) && told(Section::CpuNumbers))
                 .then(|| nodes.cpu_lists.get(&node).cloned().unwrap_or_default()),
             distance: told(Section::Distances)
@@ -258,7 +309,35 @@ impl State<'_> {
             demotion: told(Section::Demotion).then(|| self.tiers.demotion.clone()),
             weights: weights
                 .then(|| WeightPlan { auto: self.weights.auto, weights: self.weights.iter().collect() }),
+            reference: self.tiers.reference,
+            places: Places::of(self),
+            memory: Some(MemoryPlan {
+                block_size: self.blocks.size,
+                blocks: self.block_plan(),
+                settings: self.settings,
+            }),
+            zones: told(Section::MovableZones).then(|| {
+                let zones = self.zones.iter();
+                zones.map(|(node, zone, pages)| ZonePlan { node, zone, pages: *pages }).collect()
+            }),
+            announced: self.announced.clone(),
             ..plan
         }
+    }
+
+    /// The blocks, cut where the zones that they can be in change.
+    fn block_plan(&self) -> Vec<BlockPlan> {
+        let mut plan: Vec<BlockPlan> = Vec::new();
+        for (first, run) in self.blocks.iter() {
+            let offline = run.state == BlockState::Offline;
+            let mut at = first;
+            while at < run.end {
+                let end = if offline { self.next_border(run, at, run.end) } else { run.end };
+                let (nodes, valid_zones) = (run.nodes.iter().copied().collect(), self.valid_zones(at, run));
+                plan.push(BlockPlan { first: at, end, nodes, online: !offline, valid_zones });
+                at = end;
+            }
+        }
+        plan
     }
 }

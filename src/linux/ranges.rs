@@ -108,6 +108,18 @@ impl Piece {
 /// RAM by node, ascending, in whole pages. A page that a border cuts belongs to neither side.
 #[must_use]
 pub fn stamp(ranges: &[NodeRange], map: &MemoryMap) -> Vec<Piece> {
+    let mut pieces = regions(ranges, map);
+    for piece in &mut pieces {
+        let start = piece.range.start.0.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX);
+        piece.range = AddressRange::new(PhysAddr(start), PhysAddr(piece.range.end.0 & !0xfff));
+    }
+    pieces.retain(|piece| !piece.range.is_empty());
+    pieces
+}
+
+/// RAM by node, ascending, to the byte.
+#[must_use]
+pub fn regions(ranges: &[NodeRange], map: &MemoryMap) -> Vec<Piece> {
     let mut sorted: Vec<&NodeRange> = ranges.iter().collect();
     sorted.sort_by_key(|entry| entry.range.start);
     let mut pieces: Vec<Piece> = Vec::new();
@@ -127,11 +139,6 @@ pub fn stamp(ranges: &[NodeRange], map: &MemoryMap) -> Vec<Piece> {
         }
         put(at, ram.end, None);
     }
-    for piece in &mut pieces {
-        let start = piece.range.start.0.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX);
-        piece.range = AddressRange::new(PhysAddr(start), PhysAddr(piece.range.end.0 & !0xfff));
-    }
-    pieces.retain(|piece| !piece.range.is_empty());
     pieces
 }
 

@@ -17,6 +17,25 @@ pub struct Rule {
     pub function: &'static str,
 }
 
+/// What a value counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Unit {
+    /// A plain number.
+    #[default]
+    None,
+    /// An address.
+    Address,
+    /// Bytes.
+    Bytes,
+    /// Picoseconds.
+    Picoseconds,
+    /// Nanoseconds.
+    Nanoseconds,
+    /// MB/s.
+    MegabytesPerSecond,
+}
+
 /// A value that a rule used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fact {
@@ -24,6 +43,8 @@ pub struct Fact {
     pub name: &'static str,
     /// The value.
     pub value: u64,
+    /// What it counts.
+    pub unit: Unit,
     /// Where it stands; `None` for what no table holds.
     pub source: Option<Source>,
 }
@@ -32,19 +53,34 @@ impl Fact {
     /// A value from a table.
     #[must_use]
     pub const fn at(source: Source, name: &'static str, value: u64) -> Self {
-        Self { name, value, source: Some(source) }
+        Self { name, value, unit: Unit::None, source: Some(source) }
     }
 
     /// A value that is not from a table.
     #[must_use]
     pub const fn known(name: &'static str, value: u64) -> Self {
-        Self { name, value, source: None }
+        Self { name, value, unit: Unit::None, source: None }
+    }
+
+    /// The same value as a count of something.
+    #[must_use]
+    pub const fn of(mut self, unit: Unit) -> Self {
+        self.unit = unit;
+        self
     }
 }
 
 impl fmt::Display for Fact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:#x}", self.name, self.value)?;
+        write!(f, "{} ", self.name)?;
+        match self.unit {
+            Unit::None => write!(f, "{}", self.value),
+            Unit::Address => write!(f, "{:#010x}", self.value),
+            Unit::Bytes => write!(f, "{} bytes", self.value),
+            Unit::Picoseconds => write!(f, "{} ps", self.value),
+            Unit::Nanoseconds => write!(f, "{} ns", self.value),
+            Unit::MegabytesPerSecond => write!(f, "{} MB/s", self.value),
+        }?;
         match self.source {
             Some(source) => write!(f, " ({source})"),
             None => Ok(()),
@@ -135,6 +171,8 @@ pub enum Subject {
     Demotion(NodeId),
     /// The interleave weights.
     Interleave,
+    /// The interleave weight of a node.
+    Weight(NodeId),
 }
 
 impl Subject {
@@ -157,6 +195,7 @@ impl Subject {
             Self::Reference => "reference DRAM",
             Self::Demotion(_) => "demotion",
             Self::Interleave => "interleave weights",
+            Self::Weight(_) => "weight",
         }
     }
 
@@ -169,6 +208,7 @@ impl Subject {
             | Self::Cpus(node)
             | Self::Access(node, _)
             | Self::Tier(node)
+            | Self::Weight(node)
             | Self::Demotion(node) => Some(*node),
             _ => None,
         }
@@ -216,6 +256,8 @@ pub enum Section {
     Demotion,
     /// Interleave weights.
     Interleave,
+    /// What an event does.
+    Events,
 }
 
 impl Section {
@@ -228,7 +270,7 @@ impl Section {
             Self::Cpus => "nodes.has_cpu, node.*.cpus",
             Self::CpuNumbers => "node.*.cpus",
             Self::NormalMemory => "nodes.has_normal_memory",
-            Self::MovableZones => "zones",
+            Self::MovableZones => "zones, memory.blocks.valid_zones",
             Self::Distances => "node.*.distance",
             Self::Access0 => "node.*.access0",
             Self::Access1 => "node.*.access1",
@@ -236,6 +278,7 @@ impl Section {
             Self::Tiers => "memory_tiers",
             Self::Demotion => "demotion_targets",
             Self::Interleave => "weighted_interleave",
+            Self::Events => "steps",
         }
     }
 }
@@ -262,6 +305,17 @@ impl Notes {
     /// Writes down a reason.
     pub fn reason(&mut self, subject: Subject, reason: Reason) {
         self.reasons.push((subject, reason));
+    }
+
+    /// Takes back the reasons of a fact.
+    pub fn forget(&mut self, subject: Subject) {
+        self.reasons.retain(|(known, _)| *known != subject);
+    }
+
+    /// Writes down the reason of a fact that had another.
+    pub fn replace(&mut self, subject: Subject, reason: Reason) {
+        self.forget(subject);
+        self.reason(subject, reason);
     }
 
     /// Writes down what is missing.

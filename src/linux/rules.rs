@@ -106,6 +106,8 @@ rules! {
         "memory that is attached to an initiator shows the figures from that initiator";
     ACCESS_BEST = "access-best", "drivers/acpi/numa/hmat.c: hmat_update_target_attrs",
         "of all initiators those remain that are best in write latency, then read latency, write bandwidth, read bandwidth; each figure is that of the remaining ones";
+    FIGURE = "hmat-figure", "drivers/acpi/numa/hmat.c: hmat_normalize",
+        "a cell of the HMAT times the base unit of its structure is the figure: picoseconds are rounded up to nanoseconds, MB/s stay; 0 and 0xffff are unknown";
     ACCESS_NONE = "access-none", "drivers/acpi/numa/hmat.c: hmat_update_target_attrs",
         "the HMAT has no figures for the memory itself, or no initiators";
     ACCESS_PORT = "access-port", "drivers/acpi/numa/hmat.c: hmat_register_target",
@@ -113,6 +115,8 @@ rules! {
 
     DEVICE_REFUSED = "device-refused", "drivers/acpi/acpi_memhotplug.c, mm/memory_hotplug.c: add_memory_resource",
         "the kernel refuses a memory device: not aligned to blocks, on occupied addresses, beyond mem=, or on a node that may not exist";
+    TARGET_NODE = "target-node", "mm/numa_memblks.c: phys_to_target_node",
+        "memory added at an address goes to the node that the tables name for it";
     TIER_DEFAULT = "tier-default", "mm/memory-tiers.c: set_node_memory_tier",
         "without figures memory has the abstract distance of DRAM, 576";
     TIER_DISTANCE = "tier-distance", "mm/memory-tiers.c: mt_perf_to_adistance",
@@ -121,6 +125,10 @@ rules! {
         "memory that kmem adds without figures has five times the abstract distance of DRAM, 2880";
     TIER_EARLY = "tier-early", "mm/memory-tiers.c: memtier_hotplug_callback",
         "memory that was added and brought online before the HMAT is read has the abstract distance of DRAM, for good";
+    TIER_MOVED = "tier-moved", "mm/memory-tiers.c: set_node_memory_tier",
+        "the owner puts the node in this tier; the kernel offers no way to";
+    QUIRK_OFF = "quirk-off", "mm/memory-tiers.c: mt_perf_to_adistance",
+        "the owner asks for a kernel without this quirk";
     REFERENCE = "reference", "drivers/acpi/numa/hmat.c: hmat_set_default_dram_perf",
         "the reference is the first node with processors and memory";
     REFERENCE_ZERO = "reference-incomplete", "mm/memory-tiers.c: mt_set_default_dram_perf",
@@ -131,12 +139,106 @@ rules! {
         "pages go to the nodes of the next slower tier that come first in fallback order and share the distance of the first";
     DEMOTION_LAST = "demotion-last", "mm/memory-tiers.c: establish_demotion_targets",
         "a node of the slowest tier demotes to nobody";
+    DEMOTION_FORBIDDEN = "demotion-forbidden", "mm/memory-tiers.c: establish_demotion_targets",
+        "the owner forbids demotion from the node, or to every node of the slower tiers";
     WEIGHTS_DEFAULT = "weights-default", "mm/mempolicy.c: reduce_interleave_weights",
         "without bandwidth every weight is 1";
     WEIGHTS_BANDWIDTH = "weights-bandwidth", "mm/mempolicy.c: reduce_interleave_weights",
         "each weight is 32 times the node's share of all bandwidth, at least 1, reduced by their common divisor";
     WEIGHTS_BY_HAND = "weights-by-hand", "mm/mempolicy.c",
         "this version has a weight of 1 for each possible node until it is set by hand";
+
+    ZONE_ASKED = "zone-asked", "mm/memory_hotplug.c: zone_for_pfn_range",
+        "the zone is the one that was asked for; a kernel zone is the one whose span the block lies in, else Normal";
+    ZONE_INHERITED = "zone-inherited", "mm/memory_hotplug.c: default_zone_for_pfn",
+        "a block inside the span of one zone of its node comes online there";
+    ZONE_MOVABLE_NODE = "zone-movable-node", "mm/memory_hotplug.c: default_zone_for_pfn",
+        "with movable_node a block outside all zones of its node, or inside two, is movable";
+    ZONE_DEFAULT = "zone-default", "mm/memory_hotplug.c: default_zone_for_pfn",
+        "a block outside all zones of its node, or inside two, comes online in a kernel zone";
+    ZONE_RATIO = "zone-ratio", "mm/memory_hotplug.c: auto_movable_can_online_movable",
+        "movable memory stays within the ratio of kernel memory of the boot, so the block is movable";
+    ZONE_RATIO_EXCEEDED = "zone-ratio-exceeded", "mm/memory_hotplug.c: auto_movable_can_online_movable",
+        "movable memory would exceed the ratio of kernel memory of the boot, so the block comes online in a kernel zone";
+    ZONE_GROUP_KERNEL = "zone-group-kernel", "mm/memory_hotplug.c: auto_movable_zone_for_pfn",
+        "part of the same device is in a kernel zone, so the rest goes there too";
+    MEMORY_ADDED = "memory-added", "mm/memory_hotplug.c: add_memory_resource",
+        "memory that is added becomes blocks of its node, offline at first";
+    MEMORY_REMOVED = "memory-removed", "mm/memory_hotplug.c: try_remove_memory",
+        "memory whose blocks are all offline can be taken away";
+    NODE_ADDED = "node-added", "mm/memory_hotplug.c: __try_online_node",
+        "a node comes online when memory is added to it, before any of it is online";
+    NODE_EMPTY = "node-empty", "mm/memory_hotplug.c: try_offline_node",
+        "a node without pages, memory blocks and processors goes offline";
+    BLOCK_OFFLINE = "block-offline", "mm/memory_hotplug.c: offline_pages",
+        "all pages of the block could be moved elsewhere";
+    FIRST_MEMORY = "first-memory", "mm/memory_hotplug.c: online_pages",
+        "pages of the node are online, and there were none before";
+    LAST_MEMORY = "last-memory", "mm/memory_hotplug.c: offline_pages",
+        "no page of the node is online any more";
+    ACCESS_SHOWN = "access-shown", "drivers/acpi/numa/hmat.c: hmat_callback",
+        "a node that gets its first memory shows the figures of its domain, once";
+    TIER_KEPT = "tier-kept", "mm/memory-tiers.c: set_node_memory_tier",
+        "a node that had memory before keeps its abstract distance";
+    TIER_CREATED = "tier-created", "mm/memory-tiers.c: find_create_memory_tier",
+        "no other node has an abstract distance of this tier";
+    TIER_LEFT = "tier-left", "mm/memory-tiers.c: clear_node_memory_tier",
+        "a node without memory is in no tier";
+    TIER_EMPTY = "tier-empty", "mm/memory-tiers.c: clear_node_memory_tier",
+        "a tier without nodes vanishes";
+    DEMOTION_REBUILT = "demotion-rebuilt", "mm/memory-tiers.c: memtier_hotplug_callback",
+        "targets are found anew whenever a node gets its first memory or loses its last";
+
+    DRIVER_LOADED = "driver-loaded", "kernel/module/main.c: load_module",
+        "the driver takes the devices that are there";
+    DRIVER_THERE = "driver-there", "kernel/module/main.c: module_patient_check_exists",
+        "the driver is loaded already";
+    SETTING = "setting", "mm/memory_hotplug.c, drivers/base/memory.c, mm/memory-tiers.c",
+        "the setting holds from now on";
+    SETTING_INVALID = "setting-invalid", "kernel/params.c, drivers/base/memory.c: auto_online_blocks_store",
+        "the setting has no such value";
+    DEVICE_THERE = "device-there", "no kernel function: the machine itself",
+        "a memory device is plugged in at these addresses already";
+    NO_DEVICE = "no-device", "no kernel function: the machine itself",
+        "no memory device is plugged in at these addresses";
+    ADD_UNALIGNED = "add-unaligned", "mm/memory_hotplug.c: check_hotplug_memory_range",
+        "memory that is added has to begin and end at block borders";
+    ADD_NO_NODE = "add-no-node", "mm/memory_hotplug.c: add_memory_resource",
+        "memory can only be added to a node that was possible at boot";
+    ADD_OCCUPIED = "add-occupied", "mm/memory_hotplug.c: register_memory_resource",
+        "the addresses are taken";
+    ADD_BEYOND = "add-beyond", "mm/memory_hotplug.c: mhp_range_allowed",
+        "the addresses are beyond those that the kernel can manage";
+    EJECT_BUSY = "eject-busy", "drivers/acpi/scan.c: acpi_scan_hot_remove",
+        "a block stays online, and those that had gone offline come back online wherever the policy puts them now";
+    NO_BLOCK = "no-block", "drivers/base/memory.c",
+        "there is no such block";
+    BLOCK_STATE = "block-state", "drivers/base/core.c: device_online, device_offline",
+        "the block is in the wanted state already";
+    BLOCK_NO_ZONE = "block-no-zone", "drivers/base/memory.c: memory_block_offline",
+        "the block lies in several zones or nodes and cannot go offline";
+    BLOCK_HOLE = "block-hole", "mm/memory_hotplug.c: offline_pages",
+        "the block has a hole and cannot go offline";
+    BLOCK_BUSY = "block-busy", "mm/memory_hotplug.c: offline_pages",
+        "a page of the block cannot be moved; taken as given";
+    KERNEL_PAGES = "kernel-pages", "mm/page_isolation.c: has_unmovable_pages",
+        "whether kernel memory can go offline hangs on what the running kernel had put there";
+    NOT_MODELLED = "not-modelled", "drivers/cxl, drivers/dax",
+        "CXL regions and the binding of DAX devices at run time are not modelled";
+    MOVED = "moved", "no kernel function: the owner's wish",
+        "the owner of the machine wants the node in this tier; it gets the distance in its middle";
+    MOVED_BACK = "moved-back", "no kernel function: the owner's wish",
+        "the node is back in its own tier and has its own distance again";
+    MOVE_NO_MEMORY = "move-no-memory", "mm/memory-tiers.c: set_node_memory_tier",
+        "a node without memory is in no tier";
+    MOVE_NO_TIER = "move-no-tier", "mm/memory-tiers.c: find_create_memory_tier",
+        "no abstract distance leads to this tier";
+    HMAT_NOT_READ_AGAIN = "hmat-not-read-again", "drivers/acpi/numa/hmat.c: hmat_init",
+        "Linux reads the HMAT once while it boots and does not evaluate _HMA: nothing changes, and memory that is added later still gets the figures of the boot";
+    HMAT_READ_AGAIN = "hmat-read-again", "no kernel function: a kernel that evaluates _HMA",
+        "the new HMAT is read: access classes, distances and weights are found as at boot, over the nodes as they are";
+    CDAT_NOT_READ_AGAIN = "cdat-not-read-again", "drivers/cxl/core/cdat.c: cxl_endpoint_parse_cdat",
+        "Linux reads a device's CDAT when it takes the device: nothing changes until then";
 }
 
 #[cfg(test)]
@@ -148,6 +250,9 @@ mod tests {
     fn every_rule_has_a_name_of_its_own() {
         let names: BTreeSet<_> = ALL.iter().map(|rule| rule.id).collect();
         assert_eq!(names.len(), ALL.len());
-        assert!(ALL.iter().all(|rule| rule.function.contains(".c") && !rule.sentence.ends_with('.')));
+        for rule in ALL {
+            let named = rule.function.contains('/') || rule.function.starts_with("no kernel function: ");
+            assert!(named && !rule.sentence.ends_with('.'), "{}", rule.id);
+        }
     }
 }

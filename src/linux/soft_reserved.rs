@@ -7,7 +7,7 @@ use super::kernel::SoftReserved;
 use super::memory_map::MemoryMap;
 use super::reason::{Reason, Subject};
 use super::rules;
-use super::state::State;
+use super::state::{State, hmat};
 use super::tiers::AbstractDistance;
 use crate::range::AddressRange;
 use crate::tables::e820::E820Type;
@@ -110,15 +110,16 @@ impl State<'_> {
 
     fn probe_kmem(&mut self, device: &DaxDevice) -> Kmem {
         let Some(node) = device.node else { return Kmem::NoNode };
-        let hmat = self.topology.performance.as_ref();
+        let hmat = hmat(self.topology, self.updated.as_ref());
         let known = self.tiers.distance.contains_key(&node);
         let found = if known {
             None
         } else {
             self.tiers.calculate(node, &self.nodes, &mut self.access, hmat, &mut self.notes)
         };
-        let block = blocks::block_size(&self.memory_map, self.nodes.block_size_advice, self.kernel);
-        let Some(range) = blocks::whole_blocks(&device.range, block) else { return Kmem::TooSmall };
+        let Some(range) = blocks::whole_blocks(&device.range, self.blocks.size) else {
+            return Kmem::TooSmall;
+        };
         if !known {
             if found.is_none() {
                 self.notes.reason(Subject::Tier(node), Reason::new(rules::TIER_KMEM));

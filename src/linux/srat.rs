@@ -5,8 +5,9 @@ use super::distances::DistanceTable;
 use super::domains::DomainMap;
 use super::kernel::Kernel;
 use super::node_set::NodeSet;
+use super::quirks::Quirk;
 use super::ranges::{NodeRange, fill};
-use super::reason::{Fact, Notes, Reason, Rule, Section, Subject};
+use super::reason::{Fact, Notes, Reason, Rule, Section, Subject, Unit};
 use super::rules;
 use crate::range::AddressRange;
 use crate::tables::entries::{Medium, Narrow};
@@ -72,6 +73,8 @@ pub(crate) struct Walks {
     pub(crate) reserved: Vec<NodeRange>,
     pub(crate) initiators: NodeSet,
     pub(crate) apic_nodes: BTreeMap<ApicId, NodeId>,
+    /// Where the entry of each processor stands.
+    pub(crate) apic_sources: BTreeMap<ApicId, Source>,
     pub(crate) accepted: Vec<AcceptedMemory>,
     pub(crate) hot_pluggable: Vec<AddressRange>,
     pub(crate) windows: Vec<Window>,
@@ -95,6 +98,7 @@ impl Walks {
             reserved: Vec::new(),
             initiators: NodeSet::new(),
             apic_nodes: BTreeMap::new(),
+            apic_sources: BTreeMap::new(),
             accepted: Vec::new(),
             hot_pluggable: Vec::new(),
             windows: Vec::new(),
@@ -177,7 +181,8 @@ impl Walks {
                     if apic.flags.get().contains(ProcessorFlags::ENABLED) {
                         let domain = apic.proximity_domain(srat.revision);
                         if let Some(node) = self.map(domain, &link) {
-                            self.processor(ApicId(u32::from(apic.apic_id.get())), node, kernel);
+                            let id = ApicId(u32::from(apic.apic_id.get()));
+                            self.processor(id, node, link.source, kernel);
                         }
                     }
                 }
@@ -202,7 +207,7 @@ impl Walks {
                         }
                     }
                     if let Some(node) = self.map(apic.proximity_domain.get(), &link) {
-                        self.processor(id, node, kernel);
+                        self.processor(id, node, link.source, kernel);
                     }
                 }
                 Content::GenericInitiator(partial) => {
@@ -210,6 +215,9 @@ impl Walks {
                     let domain = initiator.proximity_domain.get();
                     let fact = Fact::at(link.source, "proximity domain", u64::from(domain.0));
                     if !initiator.flags.get().contains(GenericFlags::ENABLED) {
+                        if !kernel.switches.quirks.has(Quirk::InitiatorEndsWalk) {
+                            continue;
+                        }
                         notes.reason(
                             Subject::Domain(domain),
                             Reason::new(rules::INITIATOR_DISABLED).with([fact]),
@@ -236,9 +244,10 @@ impl Walks {
         self.mark_bad(rules::SRAT_BAD_LENGTH, Fact::at(link.source, "length", u64::from(link.length)));
     }
 
-    fn processor(&mut self, id: ApicId, node: NodeId, kernel: &Kernel) {
+    fn processor(&mut self, id: ApicId, node: NodeId, source: Source, kernel: &Kernel) {
         if id.0 < kernel.config.max_local_apic {
             self.apic_nodes.insert(id, node);
+            self.apic_sources.insert(id, source);
             self.parsed.insert(node);
         }
     }
@@ -309,6 +318,10 @@ impl Walks {
         notes: &mut Notes,
     ) -> Result<(), Undetermined> {
         self.last_real_domain = self.domains.largest();
+        if !kernel.switches.quirks.has(Quirk::PortCollision) {
+            let ports = topology.affinity.iter().flat_map(|srat| visited(srat)).filter_map(enabled_port);
+            self.last_real_domain = self.last_real_domain.max(ports.max());
+        }
         let mut next = self.last_real_domain.map_or(0, |domain| domain.0.saturating_add(1));
         let Some(cedt) = topology.windows.as_ref().filter(|_| kernel.config.cxl_acpi) else { return Ok(()) };
         for entry in cedt.entries.iter().filter(|entry| entry.link.header_inside::<Medium>(cedt.length)) {
@@ -328,7 +341,7 @@ impl Walks {
                 add(list, NodeRange { range, node, source: Some(link.source) }, kernel);
                 self.parsed.insert(node);
                 next = next.saturating_add(1);
-                let fact = Fact::at(link.source, "window base", start.0);
+                let fact = Fact::at(link.source, "window base", start.0).of(Unit::Address);
                 notes.reason(Subject::Node(node), Reason::new(rules::NODE_WINDOW).with([fact]));
                 Some(node)
             };
@@ -358,6 +371,13 @@ fn add(list: &mut Vec<NodeRange>, range: NodeRange, kernel: &Kernel) -> bool {
         list.push(range);
     }
     fits
+}
+
+/// The domain of an enabled generic port.
+fn enabled_port(entry: &Entry) -> Option<ProximityDomain> {
+    let Content::GenericPort(partial) = &entry.content else { return None };
+    let port = partial.up_to(INITIATOR_FIELDS)?;
+    port.flags.get().contains(GenericFlags::ENABLED).then(|| port.proximity_domain.get())
 }
 
 /// The structures that the kernel's walk visits: one whose header ends exactly at the end of the table is not.

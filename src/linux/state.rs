@@ -1,26 +1,36 @@
 //! The state of a booted machine, which events change step by step.
 
 use super::access::{Access, NodeAccess};
-use super::added::{self, AddedMemory, MemoryDevice, Zone};
+use super::added::{AddedMemory, MemoryDevice, NotAdded};
+use super::block_map::{BlockMap, GroupId};
+use super::changes::Change;
 use super::coordinates::Class;
+use super::demotion::Demotion;
 use super::fallback::{Loads, Ranking};
 use super::hmat::Crash;
 use super::interleave::Weights;
 use super::kernel::Kernel;
 use super::memory_map::{MapFailure, MemoryMap};
+use super::movable;
 use super::node_set::NodeSet;
 use super::nodes::{Description, Nodes, Stop};
-use super::reason::{Fact, Notes, Reason, Section, Subject};
+use super::online::Group;
+use super::quirks::Quirk;
+use super::reason::{Fact, Notes, Reason, Section, Subject, Unit};
 use super::rules;
+use super::settings::Settings;
 use super::soft_reserved::DaxDevice;
 use super::srat::AcceptedMemory;
-use super::tiers::Tiers;
+use super::tiers::{AbstractDistance, Tiers};
+use super::zones::Zones;
 use crate::bundle::memory_map::FirmwareMap;
 use crate::topology::Topology;
+use crate::topology::performance::Performance;
 use crate::units::NodeId;
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
+use alloc::collections::BTreeMap;
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 /// What decides how a machine boots.
@@ -59,8 +69,30 @@ pub struct State<'a> {
     pub weights: Weights,
     /// Memory that was added after the nodes were set up.
     pub added: Vec<AddedMemory>,
-    /// Zones with pages.
-    pub(crate) zones: BTreeSet<(NodeId, Zone)>,
+    /// What is online of memory that was added together.
+    pub groups: BTreeMap<GroupId, Group>,
+    /// The number of the next group.
+    pub(crate) next_group: u32,
+    /// ACPI memory devices that are plugged in, whether the kernel took their memory or not.
+    pub devices: Vec<MemoryDevice>,
+    /// The zones.
+    pub zones: Zones,
+    /// The memory blocks.
+    pub blocks: BlockMap,
+    /// What can be set at run time.
+    pub settings: Settings,
+    /// Drivers that are loaded, by module name.
+    pub loaded: Vec<String>,
+    /// An HMAT that replaced the one of the boot.
+    pub(crate) updated: Option<Performance<'a>>,
+    /// An HMAT that firmware would give now, if anybody asked.
+    pub(crate) offered: Option<Performance<'a>>,
+    /// The distances that nodes had before their owner moved them.
+    pub(crate) moved: BTreeMap<NodeId, AbstractDistance>,
+    /// Demotion targets that the log told since the boot, each node's last.
+    pub announced: BTreeMap<NodeId, Demotion>,
+    /// What changed in the last step.
+    pub(crate) changes: Vec<(Change, Reason)>,
     /// Devices over soft-reserved memory.
     pub dax: Vec<DaxDevice>,
     /// The kmem driver is loaded.
@@ -115,7 +147,8 @@ impl<'a> State<'a> {
         let (fallback, loads) = ranking.build(&nodes.possible, kernel.config.max_nodes);
 
         let weights = Weights::new(kernel.switches.interleave, &nodes.has_memory, &nodes.possible);
-        let zones = added::zones_of_boot(&nodes);
+        let zones = Zones::boot(&nodes, &memory_map, movable::mirrored(&memory_map, kernel));
+        let blocks = BlockMap::boot(&nodes, &memory_map, &zones, kernel);
         let mut state = Self {
             topology,
             kernel,
@@ -124,10 +157,21 @@ impl<'a> State<'a> {
             access: Access::default(),
             fallback,
             loads,
-            tiers: Tiers::default(),
+            tiers: Tiers { quirks: kernel.switches.quirks, ..Tiers::default() },
             weights,
             added: Vec::new(),
+            groups: BTreeMap::new(),
+            next_group: 0,
+            devices: inputs.memory_devices.to_vec(),
             zones,
+            blocks,
+            settings: Settings::new(kernel),
+            loaded: Vec::new(),
+            updated: None,
+            offered: None,
+            moved: BTreeMap::new(),
+            announced: BTreeMap::new(),
+            changes: Vec::new(),
             dax: Vec::new(),
             kmem: false,
             notes,
@@ -138,6 +182,9 @@ impl<'a> State<'a> {
         for driver in &kernel.drivers {
             state.load(driver);
         }
+        // What changed so far is the boot itself.
+        state.changes.clear();
+        state.announced.clear();
         Ok(state)
     }
 
@@ -146,8 +193,11 @@ impl<'a> State<'a> {
         let dram = Self::dram_nodes(&self.nodes);
         for device in memory_devices {
             let before = self.nodes.has_memory.clone();
-            if let Err(refusal) = self.add_device(device) {
-                let fact = Fact::known("start", device.range.start.0);
+            let limit = self.memory_map.hot_add_limit;
+            let beyond = limit.is_some_and(|limit| device.range.end > limit);
+            let added = if beyond { Err(NotAdded::BeyondLimit) } else { self.add_device(device) };
+            if let Err(refusal) = added {
+                let fact = Fact::known("start", device.range.start.0).of(Unit::Address);
                 let detail = format!("{refusal:?}");
                 let reason = Reason::new(rules::DEVICE_REFUSED).with([fact]).because(detail);
                 self.notes.reason(Subject::MemoryMap, reason);
@@ -172,24 +222,51 @@ impl<'a> State<'a> {
         }
         self.tiers.find_reference(&dram, &self.nodes, &self.access, self.kernel, &mut self.notes);
 
-        let hmat = self.topology.performance.as_ref();
-        for node in self.nodes.has_memory.iter() {
-            if !self.tiers.distance.contains_key(&node) {
-                self.tiers.set(node, &self.nodes, &mut self.access, hmat, &mut self.notes);
-            }
+        if !self.kernel.switches.quirks.has(Quirk::EarlyDevices) {
+            self.forget_early();
+        }
+        let untyped = |node: &NodeId| !self.tiers.distance.contains_key(node);
+        let late: Vec<NodeId> = self.nodes.has_memory.iter().filter(untyped).collect();
+        for node in late {
+            self.join_tier(node);
         }
         self.find_demotion();
         Ok(())
     }
 
-    /// Loads a driver, by module name. Drivers that change nothing here are accepted.
-    pub(crate) fn load(&mut self, driver: &str) {
+    /// Lets go of the tiers of nodes that got theirs before the HMAT was read.
+    fn forget_early(&mut self) {
+        for node in core::mem::take(&mut self.tiers.distance).into_keys() {
+            self.tiers.leave(node);
+            self.notes.reasons.retain(|(subject, _)| *subject != Subject::Tier(node));
+        }
+    }
+
+    /// Loads a driver, by module name, after those that it depends on; `false` when it is there already. Drivers that
+    /// change nothing here are accepted.
+    pub(crate) fn load(&mut self, driver: &str) -> bool {
         // `-` and `_` are the same in module names.
-        match driver.replace('-', "_").as_str() {
+        let name = driver.replace('-', "_");
+        if self.loaded.contains(&name) {
+            return false;
+        }
+        let needs: &[&str] = match name.as_str() {
+            "cxl_acpi" | "cxl_pci" | "cxl_mem" | "cxl_port" | "dax_cxl" => &["cxl_core"],
+            "cxl_pmem" => &["cxl_core", "libnvdimm"],
+            "nd_pmem" | "nfit" => &["libnvdimm"],
+            _ => &[],
+        };
+        for needed in needs {
+            self.load(needed);
+        }
+        self.loaded.push(name.clone());
+        self.changed(Change::DriverLoaded(name.clone()), Reason::new(rules::DRIVER_LOADED));
+        match name.as_str() {
             "dax_hmem" => self.load_dax_hmem(),
             "kmem" => self.load_kmem(),
             _ => {}
         }
+        true
     }
 
     fn crashed(self, crash: Crash) -> Failure {
@@ -209,6 +286,14 @@ impl<'a> State<'a> {
         let shown = if class == Class::Cpu { cpu } else { local };
         shown.get(&node)
     }
+}
+
+/// The HMAT that counts: the one that replaced that of the boot, else that.
+pub(crate) fn hmat<'s, 'a>(
+    topology: &'s Topology<'a>,
+    updated: Option<&'s Performance<'a>>,
+) -> Option<&'s Performance<'a>> {
+    updated.or(topology.performance.as_ref())
 }
 
 impl Failure {

@@ -2,17 +2,19 @@
 
 use super::access::{Access, Status};
 use super::coordinates::{Class, Coordinates};
-use super::fallback::{Loads, Ranking};
+use super::demotion::{Demotion, Limits};
 use super::kernel::Kernel;
 use super::node_set::NodeSet;
 use super::nodes::Nodes;
-use super::reason::{Fact, Notes, Reason, Section, Subject};
+use super::quirks::{Quirk, Quirks};
+use super::reason::{Fact, Notes, Reason, Subject, Unit};
 use super::rules;
 use crate::topology::performance::Performance;
 use crate::units::NodeId;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 /// How slow memory is, relative to DRAM with [`DRAM`](Self::DRAM); larger is slower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +25,12 @@ impl AbstractDistance {
     pub const DRAM: Self = Self(4 * 128 + 64);
     /// What kmem gives memory of which nothing is known.
     pub const KMEM: Self = Self(Self::DRAM.0 * 5);
+
+    /// The distance in the middle of a tier; `None` for a number that no distance has.
+    #[must_use]
+    pub fn middle_of(tier: TierId) -> Option<Self> {
+        tier.0.checked_mul(128).and_then(|start| start.checked_add(64)).map(Self)
+    }
 
     /// The tier of memory at this distance.
     #[must_use]
@@ -41,15 +49,12 @@ impl TierId {
     pub const fn printed(self) -> u32 {
         u32::from_ne_bytes(self.0.to_ne_bytes())
     }
-}
 
-/// Where pages of a node go when its memory is short.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Demotion {
-    /// The nodes that are tried first, one of them at random; empty for a node that demotes to nobody.
-    pub preferred: NodeSet,
-    /// The nodes of all slower tiers.
-    pub fallback: NodeSet,
+    /// The abstract distance in the middle of the tier; that of tier 4 is DRAM's.
+    #[must_use]
+    pub const fn middle(self) -> AbstractDistance {
+        AbstractDistance((self.0 << 7) | 64)
+    }
 }
 
 /// What the kernel knows of abstract distances.
@@ -69,6 +74,12 @@ pub struct Tiers {
     pub demotion: BTreeMap<NodeId, Demotion>,
     /// Abstract distance up to which a tier counts as top tier.
     pub top: i32,
+    /// What the owner of the machine forbids.
+    pub limits: Limits,
+    /// What the kernel does that hardly anybody wants.
+    pub(crate) quirks: Quirks,
+    /// Nodes with processors and memory when the reference was looked for.
+    pub(crate) dram: NodeSet,
 }
 
 /// The abstract distance of memory with these figures (`mt_perf_to_adistance`), and the calculation. `None` when
@@ -77,10 +88,14 @@ pub struct Tiers {
 pub fn abstract_distance(
     memory: &Coordinates,
     reference: &Coordinates,
+    quirks: Quirks,
 ) -> Option<(AbstractDistance, String)> {
     let sums = [memory.latency(), memory.bandwidth(), reference.latency(), reference.bandwidth()];
     let [latency, bandwidth, reference_latency, reference_bandwidth] = sums.map(i64::from);
     let relative_to = |value: i64, by: i64| value.checked_div(by);
+    if !quirks.has(Quirk::TruncatedDistance) {
+        return exact_distance(memory, reference);
+    }
     let t1 = i64::from(AbstractDistance::DRAM.0).wrapping_mul(latency);
     let t2 = relative_to(t1, reference_latency).filter(|_| latency != 0)?;
     let t3 = t2.wrapping_mul(reference_bandwidth);
@@ -91,6 +106,24 @@ pub fn abstract_distance(
     let text = format!(
         "576*({rl}+{wl})={t1}; /{reference_latency}={t2}; *{reference_bandwidth}={t3}; /{bandwidth}={quotient}; \
          {}>>7={}",
+        distance.0,
+        distance.tier().0
+    );
+    Some((distance, text))
+}
+
+/// The same with one division at the end; distances beyond 32 bits are cut to the largest.
+fn exact_distance(memory: &Coordinates, reference: &Coordinates) -> Option<(AbstractDistance, String)> {
+    let [latency, bandwidth] = [memory.latency(), memory.bandwidth()];
+    let [reference_latency, reference_bandwidth] = [reference.latency(), reference.bandwidth()];
+    let of_memory = i128::from(AbstractDistance::DRAM.0).checked_mul(i128::from(latency))?;
+    let above = of_memory.checked_mul(i128::from(reference_bandwidth))?;
+    let below = i128::from(reference_latency).checked_mul(i128::from(bandwidth))?;
+    let quotient = above.checked_div(below).filter(|_| above != 0)?;
+    let distance = AbstractDistance(i32::try_from(quotient).unwrap_or(i32::MAX));
+    let [rl, wl] = [memory.read_latency, memory.write_latency];
+    let text = format!(
+        "576*({rl}+{wl})*{reference_bandwidth}/({reference_latency}*{bandwidth})={quotient}; {}>>7={}",
         distance.0,
         distance.tier().0
     );
@@ -111,26 +144,31 @@ impl Tiers {
         if access.status != Status::Used || !kernel.switches.tiers_from_performance {
             return;
         }
+        let quirks = self.quirks;
+        self.dram = dram.clone();
         for node in dram.iter() {
             let Some(target) = nodes.domains.domain(node).and_then(|domain| access.target(domain)) else {
                 continue;
             };
-            let own = *target.coordinates.get(Class::Cpu);
-            let facts = [
-                Fact::known("node", u64::from(node.0)),
-                Fact::known("latency sum", u64::from(own.latency())),
-                Fact::known("bandwidth sum", u64::from(own.bandwidth())),
-            ];
+            let own = complete(target.coordinates.get(Class::Cpu), quirks);
+            let mut facts = Vec::from([Fact::known("node", u64::from(node.0))]);
+            facts.extend(sums(&own));
             if own.latency() == 0 || own.bandwidth() == 0 {
+                if !quirks.has(Quirk::IncompleteDisables) {
+                    continue;
+                }
                 notes.reason(Subject::Reference, Reason::new(rules::REFERENCE_ZERO).with(facts));
                 return;
             }
             match &self.reference {
                 None => {
-                    notes.reason(Subject::Reference, Reason::new(rules::REFERENCE).with(facts));
+                    let detail = format!("node {node} {}", figures(&own));
+                    let reason = Reason::new(rules::REFERENCE).with(facts).because(detail);
+                    notes.reason(Subject::Reference, reason);
                     self.reference = Some((node, own));
                 }
                 Some((_, reference)) if near(&own, reference) => {}
+                Some(_) if !quirks.has(Quirk::MismatchDisables) => {}
                 Some((first, reference)) => {
                     let detail =
                         format!("node {node} {} against node {first} {}", figures(&own), figures(reference));
@@ -167,6 +205,24 @@ impl Tiers {
         self.tiers.entry(distance.tier()).or_default().insert(node);
     }
 
+    /// Takes a node out of its tier, which vanishes with its last node; the tier that it was.
+    pub(crate) fn leave(&mut self, node: NodeId) -> Option<TierId> {
+        let tier = self.tier_of(node)?;
+        if let Some(nodes) = self.tiers.get_mut(&tier) {
+            nodes.remove(node);
+            if nodes.is_empty() {
+                self.tiers.remove(&tier);
+            }
+        }
+        Some(tier)
+    }
+
+    /// The tier that a node is in.
+    #[must_use]
+    pub fn tier_of(&self, node: NodeId) -> Option<TierId> {
+        self.tiers.iter().find(|(_, nodes)| nodes.contains(node)).map(|(tier, _)| *tier)
+    }
+
     /// The distance that figures give a node (`mt_calc_adistance`).
     pub(crate) fn calculate(
         &self,
@@ -183,60 +239,37 @@ impl Tiers {
             access.update(place, Class::Cpu, &nodes.domains, &nodes.has_cpu, hmat?);
         }
         let target = access.targets.get(place)?;
-        let own = target.coordinates.get(Class::Cpu);
-        let (distance, text) = abstract_distance(own, reference)?;
-        let facts = [
-            Fact::at(target.source, "proximity domain", u64::from(target.domain.0)),
-            Fact::known("latency sum", u64::from(own.latency())),
-            Fact::known("bandwidth sum", u64::from(own.bandwidth())),
-        ];
+        let own = complete(target.coordinates.get(Class::Cpu), self.quirks);
+        if !self.quirks.has(Quirk::DramSpread) && self.dram.contains(node) && near(&own, reference) {
+            let reason = Reason::new(rules::QUIRK_OFF).because(Quirk::DramSpread.instead());
+            notes.reason(Subject::Tier(node), reason);
+            return Some(AbstractDistance::DRAM);
+        }
+        let (distance, text) = abstract_distance(&own, reference, self.quirks)?;
+        let mut facts = Vec::from([Fact::at(target.source, "proximity domain", u64::from(target.domain.0))]);
+        facts.extend(sums(&own));
         notes.reason(Subject::Tier(node), Reason::new(rules::TIER_DISTANCE).with(facts).because(text));
         Some(distance)
     }
+}
 
-    /// Finds demotion targets anew (`establish_demotion_targets`).
-    pub(crate) fn find_demotion(&mut self, nodes: &Nodes, loads: &Loads, notes: &mut Notes) {
-        let ranking =
-            Ranking { distances: &nodes.distances, has_memory: &nodes.has_memory, has_cpu: &nodes.has_cpu };
-        self.demotion.clear();
-        let mut slower = nodes.has_memory.clone();
-        let mut tiers = self.tiers.iter().peekable();
-        let mut top = None;
-        while let Some((tier, members)) = tiers.next() {
-            slower = slower.difference(members);
-            if !members.intersection(&nodes.has_cpu).is_empty() {
-                top = Some(*tier);
-            }
-            let next = tiers.peek();
-            for node in members.iter() {
-                let Some((next_tier, candidates)) = next else {
-                    notes.reason(Subject::Demotion(node), Reason::new(rules::DEMOTION_LAST));
-                    self.demotion.insert(node, Demotion::default());
-                    continue;
-                };
-                let mut preferred = NodeSet::new();
-                let mut nearest = None;
-                for other in ranking.order(node, candidates, loads) {
-                    let distance = nodes.distances.get(node, other);
-                    if *nearest.get_or_insert(distance) != distance {
-                        break;
-                    }
-                    preferred.insert(other);
-                }
-                let distance = nearest.unwrap_or_default();
-                let detail = format!("tier {} to tier {}, distance {distance}", tier.0, next_tier.0);
-                notes.reason(Subject::Demotion(node), Reason::new(rules::DEMOTION_NEXT).because(detail));
-                self.demotion.insert(node, Demotion { preferred, fallback: slower.clone() });
-            }
+/// Figures of which an unknown direction is taken for the known one, unless the kernel takes it for 0.
+fn complete(own: &Coordinates, quirks: Quirks) -> Coordinates {
+    let mut own = *own;
+    if !quirks.has(Quirk::HalfKnown) {
+        let Coordinates { read_latency, write_latency, read_bandwidth, write_bandwidth } = &mut own;
+        match (read_latency.0, write_latency.0) {
+            (0, known) => read_latency.0 = known,
+            (known, 0) => write_latency.0 = known,
+            _ => {}
         }
-        if let Some(top) = top {
-            self.top = (top.0 << 7) | 127;
-        }
-        // Between nodes of one tier distances do not count.
-        if self.tiers.len() > 1 && notes.lacks(Section::Distances) {
-            notes.missing(Section::Demotion, "node distances");
+        match (read_bandwidth.0, write_bandwidth.0) {
+            (0, known) => read_bandwidth.0 = known,
+            (known, 0) => write_bandwidth.0 = known,
+            _ => {}
         }
     }
+    own
 }
 
 /// Whether every figure is within a tenth of the reference.
@@ -253,6 +286,14 @@ fn near(own: &Coordinates, reference: &Coordinates) -> bool {
         let tenfold = difference.wrapping_mul(10);
         u32::from_ne_bytes(tenfold.to_ne_bytes()) <= *reference
     })
+}
+
+/// The two sums that abstract distances are made from.
+fn sums(own: &Coordinates) -> [Fact; 2] {
+    [
+        Fact::known("latency sum", u64::from(own.latency())).of(Unit::Nanoseconds),
+        Fact::known("bandwidth sum", u64::from(own.bandwidth())).of(Unit::MegabytesPerSecond),
+    ]
 }
 
 fn figures(coordinates: &Coordinates) -> String {
@@ -293,12 +334,12 @@ mod tests {
             (both(350, 2500), dram, 8064, 63),
             (both(65469, 1_048_576), both(100, 104_857_600), 37_710_100, 294_610),
         ] {
-            let (got, _) = abstract_distance(&memory, &reference).unwrap();
+            let (got, _) = abstract_distance(&memory, &reference, Quirks::ALL).unwrap();
             assert_eq!((got.0, got.tier().0), (distance, tier));
         }
-        let (_, text) = abstract_distance(&both(20, 5), &both(10, 10)).unwrap();
+        let (_, text) = abstract_distance(&both(20, 5), &both(10, 10), Quirks::ALL).unwrap();
         assert_eq!(text, "576*(20+20)=23040; /20=1152; *20=23040; /10=2304; 2304>>7=18");
-        assert!(abstract_distance(&both(0, 5), &dram).is_none());
+        assert!(abstract_distance(&both(0, 5), &dram, Quirks::ALL).is_none());
         assert_eq!(AbstractDistance(-838_967_296).tier().printed(), 4_288_412_864);
     }
 

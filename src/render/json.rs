@@ -166,8 +166,8 @@ impl<W: Write> Write for Escape<W> {
 mod tests {
     use super::*;
 
-    extern crate std;
-    use std::string::String;
+    extern crate alloc;
+    use alloc::string::String;
 
     #[test]
     fn nesting_commas_and_escapes() {

@@ -4,10 +4,16 @@
 pub mod dsl;
 pub mod dump_json;
 pub mod dump_text;
+#[cfg(feature = "alloc")]
+pub mod explain;
 pub mod json;
 #[cfg(feature = "alloc")]
 pub mod plan_json;
 #[cfg(feature = "alloc")]
 pub mod plan_text;
+#[cfg(feature = "alloc")]
+mod steps_json;
+#[cfg(feature = "alloc")]
+pub mod steps_text;
 pub mod style;
 pub mod value;

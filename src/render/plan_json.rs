@@ -1,12 +1,16 @@
 //! A plan as one JSON object: keys, shapes and units as a captured boot has them, plus `unknown` and `reasons`.
 
 use super::json::JsonWriter;
+use super::steps_json::one_step;
 use crate::linux::access::{NodeAccess, SideCache};
+use crate::linux::demotion::Demotion;
+use crate::linux::events::Step;
 use crate::linux::memory_map::{MapRange, type_name};
 use crate::linux::node_set::NodeSet;
 use crate::linux::nodes::Description;
-use crate::linux::plan::{Masks, NodePlan, Outcome, Plan};
+use crate::linux::plan::{BlockPlan, Masks, NodePlan, Outcome, Plan};
 use crate::linux::reason::{Reason, Subject};
+use crate::units::NodeId;
 use alloc::collections::BTreeMap;
 use core::fmt::{self, Write};
 
@@ -20,6 +24,23 @@ pub fn plan_json<W: Write>(out: W, plan: &Plan) -> fmt::Result {
     json.key("schema")?;
     json.string(SCHEMA)?;
     members(&mut json, plan)?;
+    json.end_object()?;
+    json.into_inner().write_char('\n')
+}
+
+/// Writes the plan and what events make of it.
+pub fn plan_and_steps_json<W: Write>(out: W, plan: &Plan, steps: &[Step<'_>]) -> fmt::Result {
+    let mut json = JsonWriter::new(out);
+    json.begin_object()?;
+    json.key("schema")?;
+    json.string(SCHEMA)?;
+    members(&mut json, plan)?;
+    json.key("steps")?;
+    json.begin_array()?;
+    for step in steps {
+        one_step(&mut json, step)?;
+    }
+    json.end_array()?;
     json.end_object()?;
     json.into_inner().write_char('\n')
 }
@@ -47,7 +68,7 @@ pub fn members<W: Write>(json: &mut JsonWriter<W>, plan: &Plan) -> fmt::Result {
         json.key("node")?;
         json.begin_object()?;
         for node in &plan.nodes {
-            one_node(json, node, plan.cache_address_mode)?;
+            one_node(json, node, plan)?;
         }
         json.end_object()?;
     }
@@ -62,6 +83,7 @@ pub fn members<W: Write>(json: &mut JsonWriter<W>, plan: &Plan) -> fmt::Result {
     }
     demotion(json, plan)?;
     weights(json, plan)?;
+    memory(json, plan)?;
     if plan.outcome != Outcome::Undetermined {
         accepted(json, plan)?;
         json.key("numa_faked")?;
@@ -120,7 +142,7 @@ fn masks<W: Write>(json: &mut JsonWriter<W>, masks: &Masks) -> fmt::Result {
     json.end_object()
 }
 
-fn one_node<W: Write>(json: &mut JsonWriter<W>, node: &NodePlan, address_mode: bool) -> fmt::Result {
+fn one_node<W: Write>(json: &mut JsonWriter<W>, node: &NodePlan, plan: &Plan) -> fmt::Result {
     json.key(format_args!("{}", node.node))?;
     json.begin_object()?;
     if let Some(domain) = node.domain {
@@ -141,11 +163,16 @@ fn one_node<W: Write>(json: &mut JsonWriter<W>, node: &NodePlan, address_mode: b
             one_class(json, access)?;
         }
     }
+    if let Some(memory) = &plan.memory {
+        json.key("memory_blocks")?;
+        let own = memory.blocks.iter().filter(|run| run.nodes.contains(node.node));
+        numbers(json, own.flat_map(|run| run.first.0..run.end.0))?;
+    }
     if !node.caches.is_empty() {
         json.key("memory_side_cache")?;
         json.begin_object()?;
         for cache in &node.caches {
-            side_cache(json, cache, address_mode)?;
+            side_cache(json, cache, plan.cache_address_mode)?;
         }
         json.end_object()?;
     }
@@ -196,8 +223,15 @@ fn demotion<W: Write>(json: &mut JsonWriter<W>, plan: &Plan) -> fmt::Result {
     // A kernel that dies has announced nothing.
     let Some(demotion) = plan.demotion.as_ref().or(dead.then_some(&nothing)) else { return Ok(()) };
     json.key("demotion_targets")?;
+    targets(json, demotion.iter().filter(|_| plan.demotion_logged))
+}
+
+pub(super) fn targets<'p, W: Write>(
+    json: &mut JsonWriter<W>,
+    targets: impl Iterator<Item = (&'p NodeId, &'p Demotion)>,
+) -> fmt::Result {
     json.begin_object()?;
-    for (node, demotion) in demotion.iter().filter(|_| plan.demotion_logged) {
+    for (node, demotion) in targets {
         json.key(format_args!("{node}"))?;
         if demotion.preferred.is_empty() {
             json.null()?;
@@ -224,6 +258,87 @@ fn weights<W: Write>(json: &mut JsonWriter<W>, plan: &Plan) -> fmt::Result {
     for (node, weight) in &weights.weights {
         json.key(format_args!("node{node}"))?;
         json.number(weight)?;
+    }
+    json.end_object()
+}
+
+fn memory<W: Write>(json: &mut JsonWriter<W>, plan: &Plan) -> fmt::Result {
+    let Some(memory) = &plan.memory else { return Ok(()) };
+    let settings = &memory.settings;
+    json.key("demotion_enabled")?;
+    json.bool(settings.demotion)?;
+    json.key("memory")?;
+    json.begin_object()?;
+    json.key("block_size_bytes")?;
+    json.number(memory.block_size)?;
+    json.key("auto_online_blocks")?;
+    json.string(settings.auto_online.name())?;
+    json.key("memory_hotplug_params")?;
+    json.begin_object_inline()?;
+    json.key("auto_movable_numa_aware")?;
+    json.string(if settings.numa_aware { "Y" } else { "N" })?;
+    json.key("auto_movable_ratio")?;
+    json.number(settings.movable_ratio)?;
+    json.key("memmap_on_memory")?;
+    json.string(settings.memmap_on_memory.name())?;
+    json.key("online_policy")?;
+    json.string(settings.zone_policy.name())?;
+    json.end_object()?;
+    json.key("block_count")?;
+    let counts = memory.blocks.iter().map(|run| run.end.0.saturating_sub(run.first.0));
+    json.number(counts.fold(0, u64::saturating_add))?;
+    json.key("blocks")?;
+    json.begin_array()?;
+    for run in &memory.blocks {
+        for id in run.first.0..run.end.0 {
+            one_block(json, id, run, plan.zones.is_some())?;
+        }
+    }
+    json.end_array()?;
+    json.end_object()?;
+    let Some(zones) = &plan.zones else { return Ok(()) };
+    json.key("zones")?;
+    json.begin_array()?;
+    for zone in zones {
+        json.begin_object_inline()?;
+        json.key("node")?;
+        json.number(zone.node)?;
+        json.key("zone")?;
+        json.string(zone.zone)?;
+        json.key("spanned")?;
+        json.number(zone.pages.span.count())?;
+        json.key("present")?;
+        json.number(zone.pages.present)?;
+        // The kernel prints no more of a zone without pages.
+        if zone.pages.present > 0 {
+            json.key("start_pfn")?;
+            json.number(zone.pages.span.start)?;
+        }
+        json.end_object()?;
+    }
+    json.end_array()
+}
+
+fn one_block<W: Write>(json: &mut JsonWriter<W>, id: u64, run: &BlockPlan, zones: bool) -> fmt::Result {
+    json.begin_object_inline()?;
+    json.key("id")?;
+    json.number(id)?;
+    json.key("nodes")?;
+    set(json, &run.nodes)?;
+    json.key("state")?;
+    json.string(if run.online { "online" } else { "offline" })?;
+    json.key("removable")?;
+    json.number(1)?;
+    if zones {
+        json.key("valid_zones")?;
+        json.begin_array_inline()?;
+        for zone in &run.valid_zones {
+            json.string(zone)?;
+        }
+        if run.valid_zones.is_empty() {
+            json.string("none")?;
+        }
+        json.end_array()?;
     }
     json.end_object()
 }
@@ -277,6 +392,12 @@ fn one_reason<W: Write>(json: &mut JsonWriter<W>, subject: Subject, reason: &Rea
     json.begin_object_inline()?;
     json.key("of")?;
     json.string(subject)?;
+    rule(json, reason)?;
+    json.end_object()
+}
+
+/// The members of a reason, into an object that is already open.
+pub(super) fn rule<W: Write>(json: &mut JsonWriter<W>, reason: &Reason) -> fmt::Result {
     json.key("rule")?;
     json.string(reason.rule.id)?;
     json.key("sentence")?;
@@ -303,6 +424,5 @@ fn one_reason<W: Write>(json: &mut JsonWriter<W>, subject: Subject, reason: &Rea
         }
         json.end_object()?;
     }
-    json.end_array()?;
-    json.end_object()
+    json.end_array()
 }

@@ -225,25 +225,30 @@ fn brief<W: Write>(out: &mut W, plan: &Plan, colour: Colour) -> fmt::Result {
 fn all<W: Write>(out: &mut W, plan: &Plan, colour: Colour) -> fmt::Result {
     writeln!(out, "\n{}", colour.paint(Style::Heading, "why"))?;
     for (subject, reason) in &plan.reasons {
-        explain(out, subject, reason, colour)?;
+        explain(out, subject, &[reason], colour)?;
     }
     Ok(())
 }
 
-/// One reason in full: what it is about, the rule, the calculation, the facts, where the kernel has it.
-pub fn explain<W: Write>(out: &mut W, subject: impl Display, reason: &Reason, colour: Colour) -> fmt::Result {
-    writeln!(out, "{}: {}", colour.paint(Style::Title, subject), reason.rule.sentence)?;
-    if let Some(detail) = &reason.detail {
-        writeln!(out, "  {}", colour.paint(Style::Value, detail))?;
+/// Reasons by one rule in full: what they are about, the rule, the facts of each and the calculation, where the kernel has
+/// it.
+pub fn explain<W: Write>(
+    out: &mut W,
+    subject: impl Display,
+    reasons: &[&Reason],
+    colour: Colour,
+) -> fmt::Result {
+    let Some(Reason { rule, .. }) = reasons.first() else { return Ok(()) };
+    writeln!(out, "{}: {}", colour.paint(Style::Title, subject), rule.sentence)?;
+    for reason in reasons {
+        for fact in &reason.facts {
+            writeln!(out, "  {fact}")?;
+        }
+        for step in reason.detail.iter().flat_map(|detail| detail.split("; ")) {
+            writeln!(out, "  {}", colour.paint(Style::Value, step))?;
+        }
     }
-    for fact in &reason.facts {
-        writeln!(out, "  {fact}")?;
-    }
-    writeln!(
-        out,
-        "  {}",
-        colour.paint(Style::Dim, format_args!("{} {}", reason.rule.id, reason.rule.function))
-    )
+    writeln!(out, "  {}", colour.paint(Style::Dim, format_args!("{} {}", rule.id, rule.function)))
 }
 
 /// Numbers as lists of ranges: `0-3,8`.
@@ -259,7 +264,7 @@ impl Display for Ranges<'_> {
 }
 
 /// A size with at most one decimal: `511.6 MiB`.
-struct Rounded(ByteCount);
+pub(super) struct Rounded(pub(super) ByteCount);
 
 impl Display for Rounded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -22,6 +22,8 @@ pub(crate) enum Command {
     Build(Build),
     /// Compute what Linux makes of a machine: nodes, tiers, demotion targets.
     Plan(Plan),
+    /// Tell why a node, a tier or an address is as the plan says.
+    Explain(Explain),
     /// Print a bundled machine description to start from.
     Example(Example),
 }
@@ -43,7 +45,7 @@ pub(crate) struct Inputs {
     #[arg(long, value_name = "ADDR", value_parser = number)]
     pub(crate) image_base: Option<u64>,
     /// Read the tables of the running machine.
-    #[arg(long, conflicts_with = "inputs")]
+    #[arg(long)]
     pub(crate) live: bool,
 }
 
@@ -103,11 +105,11 @@ pub(crate) struct Build {
     pub(crate) reseal: bool,
 }
 
-/// Compute what Linux makes of a machine.
+/// A machine and the kernel on it.
 ///
-/// Without an input, a bundled machine of two nodes is planned.
+/// Without an input, a bundled machine of two nodes is taken.
 #[derive(Debug, Args)]
-pub(crate) struct Plan {
+pub(crate) struct Machine {
     #[command(flatten)]
     pub(crate) inputs: Inputs,
     /// The physical memory map: a kernel log, a /sys/firmware/memmap tree, a UEFI shell listing, /proc/iomem.
@@ -124,12 +126,28 @@ pub(crate) struct Plan {
     pub(crate) drivers: Vec<String>,
     /// A fact that no table holds; repeatable: hypervisor=yes|no, x2apic=yes|no, boot_apic_id=N,
     /// cpu_vendor=intel|amd, cache_id=APIC_ID:CACHE_ID (AMD; 0 for all unless given), reserved=START-END,
-    /// max_nodes=N.
+    /// max_nodes=N, rereads_hmat=yes|no (a kernel that reads an HMAT that changes at run time; none does).
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) platform: Vec<String>,
     /// An ACPI memory device present at boot: start=ADDR,size=BYTES,domain=N; repeatable.
     #[arg(long, value_name = "DEVICE")]
     pub(crate) memory_device: Vec<String>,
+}
+
+/// Compute what Linux makes of a machine.
+///
+/// Without an input, a bundled machine of two nodes is planned.
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) machine: Machine,
+    /// What happens after the boot, one JSON object a line: load, set, add_memory, remove_memory, online, offline,
+    /// update_table, move_node; - for standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) events: Option<PathBuf>,
+    /// Exit with 1 when an event is refused.
+    #[arg(long, requires = "events")]
+    pub(crate) strict: bool,
     /// What to print.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) format: PlanFormat,
@@ -141,6 +159,17 @@ pub(crate) enum PlanFormat {
     Text,
     /// For programs; the shape is documented and stable.
     Json,
+}
+
+/// Tell why a node, a tier or an address is as the plan says.
+///
+/// The question stands behind the inputs: node N, tier N, or an address. The answer goes from the bytes of the tables to
+/// the result, with every rule, kernel function and number on the way.
+#[derive(Debug, Args)]
+#[command(override_usage = "memtopo explain [OPTIONS] [INPUT]... <node N | tier N | ADDR>")]
+pub(crate) struct Explain {
+    #[command(flatten)]
+    pub(crate) machine: Machine,
 }
 
 /// Print a bundled machine description to start from.

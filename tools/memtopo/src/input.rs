@@ -51,6 +51,10 @@ impl Loaded {
         });
         let options = ReadOptions { hint: None, image_base: args.image_base.map(PhysAddr) };
         let mut loaded = Self { options, ..Self::default() };
+        ensure!(
+            !args.live || args.inputs.is_empty(),
+            "--live reads the running machine: name no other input"
+        );
         let live = [PathBuf::from("/sys")];
         for path in if args.live { &live } else { args.inputs.as_slice() } {
             if path.is_dir() {

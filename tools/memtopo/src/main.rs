@@ -4,6 +4,7 @@
 
 mod args;
 mod cmd;
+mod events;
 mod input;
 mod spec;
 mod term;
@@ -15,13 +16,14 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
-        Command::Dump(args) => cmd::dump::run(&args, cli.color),
-        Command::Build(args) => cmd::build::run(&args),
+        Command::Dump(args) => cmd::dump::run(&args, cli.color).map(|()| ExitCode::SUCCESS),
+        Command::Build(args) => cmd::build::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Plan(args) => cmd::plan::run(&args, cli.color),
-        Command::Example(args) => cmd::example::run(&args),
+        Command::Explain(args) => cmd::explain::run(args, cli.color).map(|()| ExitCode::SUCCESS),
+        Command::Example(args) => cmd::example::run(&args).map(|()| ExitCode::SUCCESS),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         // Whoever reads the output has seen enough.
         Err(error) if term::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

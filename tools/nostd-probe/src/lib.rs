@@ -16,12 +16,18 @@ mod anatomy;
 mod cdat;
 #[cfg(feature = "cedt")]
 mod cedt;
+#[cfg(feature = "e820")]
+mod e820;
+#[cfg(feature = "efi")]
+mod efi;
 #[cfg(feature = "hmat")]
 mod hmat;
 #[cfg(feature = "madt")]
 mod madt;
 #[cfg(feature = "msct")]
 mod msct;
+#[cfg(feature = "root")]
+mod root;
 #[cfg(feature = "slit")]
 mod slit;
 #[cfg(feature = "srat")]

@@ -25,7 +25,11 @@ const TASKS: &[Task] = &[
         help: "check who uses whom inside src/ against the table of layers",
         run: layers::run,
     },
-    Task { name: "features", help: "check the library with each combination of features", run: features },
+    Task {
+        name: "features",
+        help: "check the library with each combination of features; test it without any",
+        run: features,
+    },
     Task { name: "test", help: "run all tests; further arguments go to cargo test", run: test },
     Task { name: "doc", help: "build the documentation; warnings are errors", run: doc },
     Task {
@@ -107,11 +111,13 @@ fn clippy(_: &[String]) -> Result<(), Failure> {
 fn features(_: &[String]) -> Result<(), Failure> {
     for set in FEATURES {
         cargo()
-            .args(["check", "--quiet", "--package", "memtopo", "--no-default-features", "--features", set])
+            .args(["check", "--quiet", "--package", "memtopo", "--all-targets"])
+            .args(["--no-default-features", "--features", set])
             .run()?;
     }
-    println!("the library builds with each of {} feature combinations", FEATURES.len());
-    Ok(())
+    println!("the library and its tests build with each of {} feature combinations", FEATURES.len());
+    // The unit tests without an allocator; the test run of the workspace has the default features.
+    cargo().args(["test", "--quiet", "--package", "memtopo", "--lib", "--no-default-features"]).run()
 }
 
 fn test(arguments: &[String]) -> Result<(), Failure> {

@@ -53,9 +53,12 @@ const ROOMS: &[(&str, &[(&str, &str)])] = &[
     ("anatomy", &[("describing a table", "fn sdt("), ("its iterator", "fn next(")]),
     ("cdat", READ_AND_WRITE),
     ("cedt", READ_AND_WRITE),
+    ("e820", READ_AND_WRITE),
+    ("efi", READ_AND_WRITE),
     ("hmat", READ_AND_WRITE),
     ("madt", READ_AND_WRITE),
     ("msct", READ_AND_WRITE),
+    ("root", READ_AND_WRITE),
     ("slit", READ_AND_WRITE),
     ("srat", READ_AND_WRITE),
 ];

@@ -3,4 +3,6 @@
 pub(crate) mod build;
 pub(crate) mod dump;
 pub(crate) mod example;
+pub(crate) mod explain;
 pub(crate) mod plan;
+pub(crate) mod prepare;

@@ -1,53 +1,27 @@
 //! `memtopo plan`: what Linux makes of a machine.
 
-use super::example;
-use crate::args::{Plan, PlanFormat, When, number};
-use crate::input::Loaded;
+use super::prepare;
+use crate::args::{Plan, PlanFormat, When};
+use crate::events::EventFile;
+use crate::input::read_file;
 use crate::term;
-use anyhow::{Context, Result, bail, ensure};
-use memtopo::bundle::memory_map::{FirmwareMap, MapEntry, MapForm, MapKind};
-use memtopo::bundle::{BundledTable, Container, TableSet};
-use memtopo::linux::added::MemoryDevice;
-use memtopo::linux::kernel::CpuVendor;
-use memtopo::linux::table_upgrade::{self, Fate};
-use memtopo::linux::{Inputs, Kernel, Version, plan};
-use memtopo::range::AddressRange;
-use memtopo::render::plan_json;
+use anyhow::{Context, Error, Result};
+use memtopo::linux::{Inputs, State, plan};
 use memtopo::render::plan_text::{self, Reasons};
-use memtopo::tables::anatomy::Format;
-use memtopo::tables::e820::E820Type;
-use memtopo::tables::srat::{Entry, MemoryFlags, Srat};
-use memtopo::topology::{TableBytes, Topology};
-use memtopo::units::{ApicId, ByteCount, PhysAddr, ProximityDomain, Signature};
+use memtopo::render::{plan_json, steps_text};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 /// Runs the command.
-pub(crate) fn run(args: &Plan, color: When) -> Result<()> {
-    let no_input = args.inputs.inputs.is_empty() && !args.inputs.live;
-    let loaded = if no_input {
-        let (name, toml) = example::DEFAULT;
-        eprintln!(
-            "memtopo: no input: planning the bundled machine `{name}` (memtopo example {name} shows it)"
-        );
-        Loaded::describe(name, toml)?
-    } else {
-        Loaded::read(&args.inputs)?
-    };
-    let set = loaded.tables()?;
-    let tables = kernel_tables(&loaded, &set);
-    ensure!(!tables.is_empty(), "the inputs hold no ACPI table");
-    let topology = Topology::read(tables.iter().copied());
-    let map = match loaded.memory_map(args.memory_map.as_deref())? {
-        Some(map) => map,
-        None => {
-            eprintln!(
-                "memtopo: note: no memory map: taking the memory of the SRAT that is there at boot for RAM"
-            );
-            assumed_map(&set)?
-        }
-    };
-    let kernel = kernel(args)?;
-    let devices = args.memory_device.iter().map(|text| memory_device(text)).collect::<Result<Vec<_>>>()?;
-    let inputs = Inputs { topology: &topology, memory_map: &map, memory_devices: &devices, kernel: &kernel };
+pub(crate) fn run(args: &Plan, color: When) -> Result<ExitCode> {
+    let events = args.events.as_deref().map(read_events).transpose()?;
+    prepare::machine(&args.machine, |inputs| match (&events, args.events.as_deref()) {
+        (Some(events), Some(path)) => with_events(args, color, inputs, events, path),
+        _ => without_events(args, color, inputs).map(|()| ExitCode::SUCCESS),
+    })
+}
+
+fn without_events(args: &Plan, color: When, inputs: Inputs<'_>) -> Result<()> {
     let plan = plan(inputs);
     match args.format {
         PlanFormat::Text => {
@@ -58,120 +32,44 @@ pub(crate) fn run(args: &Plan, color: When) -> Result<()> {
     }
 }
 
-/// The ACPI tables that the kernel works with: those of the firmware, upgraded by those of an initrd.
-fn kernel_tables<'s>(loaded: &'s Loaded, set: &'s TableSet<'_>) -> Vec<TableBytes<'s>> {
-    let tables = set.tables().iter().filter(|table| table.format == Format::Sdt);
-    let in_initrd = |table: &&BundledTable<'_>| {
-        set.input_of(table).is_some_and(|input| input.container == Container::Initrd)
+fn with_events(
+    args: &Plan,
+    color: When,
+    inputs: Inputs<'_>,
+    file: &EventFile,
+    path: &Path,
+) -> Result<ExitCode> {
+    let events = file.events().map_err(Error::msg).with_context(|| path.display().to_string())?;
+    let (plan, steps) = match State::boot(inputs) {
+        Ok(state) => (state.plan(), state.steps(&events)),
+        Err(_) => {
+            eprintln!("memtopo: note: the kernel does not come up, so no event takes place");
+            (plan(inputs), Vec::new())
+        }
     };
-    let (upgrades, firmware): (Vec<_>, Vec<_>) = tables.partition(in_initrd);
-    let firmware: Vec<_> = firmware.iter().filter_map(|table| loaded.bytes_of(set, table)).collect();
-    let files: Vec<&[u8]> = upgrades.iter().map(|table| &*table.bytes).collect();
-    let (tables, fates) = table_upgrade::upgrade(&firmware, &files);
-    for (table, fate) in upgrades.iter().zip(fates) {
-        let what = match fate {
-            Fate::Replaces(_) => "replaces the firmware's table",
-            Fate::Appended => "joins the firmware's tables",
-            Fate::NotNewer => "refused: a table with its ids is there and not older",
-            Fate::WrongLength => "refused: its size is not its Length",
-            Fate::WrongChecksum => "refused: wrong checksum",
-            Fate::TooMany => "refused: 64 files were taken before",
-            _ => "refused: the kernel takes no such table from an initrd",
-        };
-        let member = table.origin.member.as_deref().unwrap_or_default();
-        eprintln!("memtopo: note: initrd: {member} ({}): {what}", table.signature);
-    }
-    tables
-}
-
-/// The map that a machine would have whose RAM is exactly what its SRAT names.
-fn assumed_map(set: &TableSet<'_>) -> Result<FirmwareMap> {
-    let table = set.first(Signature::SRAT).context("neither a memory map nor a SRAT to take one from")?;
-    let srat = Srat::parse(&table.bytes)?;
-    let mut entries = Vec::new();
-    for entry in srat.entries() {
-        let Ok(Entry::Memory(memory)) = entry else { continue };
-        let flags = memory.flags.get();
-        let at_boot = flags.contains(MemoryFlags::ENABLED) && !flags.contains(MemoryFlags::HOT_PLUGGABLE);
-        let range = AddressRange::from_base_size(memory.base_address.get(), memory.address_length.get());
-        if let (true, Some(range)) = (at_boot, range.filter(|range| !range.is_empty())) {
-            let place = u64::try_from(entries.len())?;
-            entries.push(MapEntry { range, kind: MapKind::E820(E820Type::RAM), place });
+    match args.format {
+        PlanFormat::Text => {
+            let colour = term::colour(color);
+            term::print(|out| {
+                plan_text::plan_text(out, &plan, colour, Reasons::Brief)?;
+                steps_text::steps_text(out, &steps, colour)
+            })?;
         }
+        PlanFormat::Json => term::print(|out| plan_json::plan_and_steps_json(out, &plan, &steps))?,
     }
-    entries.sort_by_key(|entry| entry.range);
-    Ok(FirmwareMap { form: MapForm::E820Entries, entries })
+    let refused = steps.len() < events.len() || steps.iter().any(|step| step.refused.is_some());
+    Ok(if args.strict && refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// The kernel that the options describe.
-fn kernel(args: &Plan) -> Result<Kernel> {
-    let version = Version::from_name(&args.kernel)
-        .with_context(|| format!("--kernel: expected 7.2, 6.12 or 6.1, found {:?}", args.kernel))?;
-    let mut kernel = Kernel::new(version).with_command_line(&args.cmdline);
-    kernel.drivers = args.drivers.iter().filter(|driver| !driver.is_empty()).cloned().collect();
-    for fact in &args.platform {
-        platform(&mut kernel, fact).with_context(|| format!("--platform {fact}"))?;
-    }
-    Ok(kernel)
-}
-
-/// One `--platform` fact.
-fn platform(kernel: &mut Kernel, fact: &str) -> Result<()> {
-    let (key, value) = fact.split_once('=').context("expected KEY=VALUE")?;
-    let yes = || match value {
-        "yes" => Ok(true),
-        "no" => Ok(false),
-        _ => bail!("expected yes or no, found {value:?}"),
+/// The events of a file. Tables that they name are looked for beside it, then in the working folder.
+fn read_events(path: &Path) -> Result<EventFile> {
+    let file = read_file(path)?;
+    let text = std::str::from_utf8(&file.bytes).with_context(|| file.name.clone())?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let table = |name: &str| {
+        let beside = folder.join(name);
+        let found = if beside.exists() { beside } else { PathBuf::from(name) };
+        read_file(&found).map(|file| file.bytes).map_err(|error| format!("{error:#}"))
     };
-    let id = |text: &str| Ok::<_, anyhow::Error>(u32::try_from(parse(text)?)?);
-    let platform = &mut kernel.platform;
-    match key {
-        "hypervisor" => platform.hypervisor = yes()?,
-        "x2apic" => platform.x2apic = Some(yes()?),
-        "boot_apic_id" => platform.boot_apic_id = Some(ApicId(id(value)?)),
-        "cpu_vendor" => {
-            platform.cpu_vendor = Some(match value {
-                "intel" => CpuVendor::Intel,
-                "amd" => CpuVendor::Amd,
-                _ => bail!("expected intel or amd, found {value:?}"),
-            });
-        }
-        "cache_id" => {
-            let (apic, cache) = value.split_once(':').context("expected APIC_ID:CACHE_ID")?;
-            platform.cache_ids.push((ApicId(id(apic)?), id(cache)?));
-        }
-        "reserved" => {
-            let (start, end) = value.split_once('-').context("expected START-END, without END itself")?;
-            platform.reserved.push(AddressRange::new(PhysAddr(parse(start)?), PhysAddr(parse(end)?)));
-        }
-        "max_nodes" => kernel.config.max_nodes = id(value)?,
-        _ => bail!(
-            "expected hypervisor, x2apic, boot_apic_id, cpu_vendor, cache_id, reserved or max_nodes, found {key:?}"
-        ),
-    }
-    Ok(())
-}
-
-/// One `--memory-device`.
-fn memory_device(text: &str) -> Result<MemoryDevice> {
-    let place = || format!("--memory-device {text}");
-    let (mut start, mut size, mut domain) = (None, None, None);
-    for part in text.split(',') {
-        let (key, value) = part.split_once('=').context("expected KEY=VALUE").with_context(place)?;
-        let value = parse(value).with_context(place)?;
-        match key {
-            "start" => start = Some(PhysAddr(value)),
-            "size" => size = Some(ByteCount(value)),
-            "domain" => domain = Some(ProximityDomain(u32::try_from(value).with_context(place)?)),
-            _ => bail!("{}: expected start, size or domain, found {key:?}", place()),
-        }
-    }
-    let (start, size) = (start.with_context(place)?, size.with_context(place)?);
-    let range =
-        AddressRange::from_base_size(start, size).context("the range passes 64 bits").with_context(place)?;
-    Ok(MemoryDevice { range, domain })
-}
-
-fn parse(text: &str) -> Result<u64> {
-    number(text).map_err(anyhow::Error::msg)
+    EventFile::parse(text, table).map_err(Error::msg).with_context(|| file.name.clone())
 }

@@ -1,0 +1,131 @@
+//! Memory devices that are plugged in and pulled out, and blocks that go online and offline.
+
+use super::{Cause, Errno, Given, Stop};
+use crate::linux::added::{MemoryDevice, NotAdded};
+use crate::linux::block_map::{BlockId, BlockState};
+use crate::linux::online::OnlineKind;
+use crate::linux::reason::Reason;
+use crate::linux::rules;
+use crate::linux::state::State;
+use crate::linux::zones::Zone;
+use crate::range::AddressRange;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+impl State<'_> {
+    /// Plugs an ACPI memory device in.
+    pub(super) fn plug(&mut self, device: &MemoryDevice) -> Result<(), Stop> {
+        if self.devices.iter().any(|known| known.range.overlaps(&device.range)) {
+            return Err(Stop::errno(Errno::Exists, "emulator", rules::DEVICE_THERE));
+        }
+        // It stays plugged in even when the kernel refuses its memory.
+        self.devices.push(*device);
+        self.add_device(device).map_err(|refused| {
+            let (errno, rule) = match refused {
+                NotAdded::Unaligned => (Errno::Invalid, rules::ADD_UNALIGNED),
+                NotAdded::NoNode => (Errno::Invalid, rules::ADD_NO_NODE),
+                NotAdded::Occupied => (Errno::Exists, rules::ADD_OCCUPIED),
+                NotAdded::BeyondLimit => (Errno::TooBig, rules::ADD_BEYOND),
+            };
+            Stop::errno(errno, "add", rule).because(format!(
+                "{}, in blocks of {} MiB",
+                device.range,
+                self.blocks.size.0 >> 20
+            ))
+        })
+    }
+
+    /// Asks an ACPI memory device back (`drivers/acpi/scan.c: acpi_scan_hot_remove`).
+    pub(super) fn unplug(&mut self, range: &AddressRange, outcome: Option<Given>) -> Result<(), Stop> {
+        let Some(place) = self.devices.iter().position(|known| known.range == *range) else {
+            return Err(Stop::errno(Errno::NoEntry, "del", rules::NO_DEVICE));
+        };
+        // One whose memory was refused has nothing to take offline.
+        if let Some(added) = self.added.iter().find(|added| added.range == *range).copied() {
+            let (first, end) = (self.blocks.of(range.start), self.blocks.of(range.end));
+            let runs = self.blocks.between(first, end);
+            let movable = BlockState::Online(Some(Zone::Movable));
+            let in_kernel_zone = |state| state != movable && state != BlockState::Offline;
+            let kernel = runs.iter().any(|(_, run)| in_kernel_zone(run.state));
+            match outcome {
+                Some(Given::Ok) => {}
+                None if !kernel => {}
+                None => return Err(undetermined(String::from("del"))),
+                Some(Given::Busy) => {
+                    if kernel {
+                        self.roll_back(
+                            runs.iter()
+                                .filter(|(_, run)| run.state == movable)
+                                .map(|(at, run)| (*at, run.end)),
+                        );
+                    }
+                    return Err(Stop::errno(Errno::Busy, "del", rules::EJECT_BUSY));
+                }
+            }
+            self.take_offline(first, end);
+            self.remove_memory(added);
+        }
+        self.devices.remove(place);
+        Ok(())
+    }
+
+    /// What could be taken offline goes back online, wherever the policy puts it now.
+    fn roll_back(&mut self, movable: impl Iterator<Item = (BlockId, BlockId)>) {
+        let movable: Vec<(BlockId, BlockId)> = movable.collect();
+        for (first, end) in &movable {
+            self.take_offline(*first, *end);
+        }
+        for (first, end) in movable {
+            self.bring_online(first, end, OnlineKind::Policy);
+        }
+    }
+
+    /// One write to the `state` file of a block.
+    pub(super) fn online_block(&mut self, block: BlockId, kind: OnlineKind) -> Result<(), Stop> {
+        let at = format!("memory{block}/state");
+        match self.blocks.get(block).map(|run| run.state) {
+            None => Err(Stop::errno(Errno::NoEntry, at, rules::NO_BLOCK)),
+            Some(BlockState::Online(_)) => Err(Stop::errno(Errno::Invalid, at, rules::BLOCK_STATE)),
+            Some(BlockState::Offline) => {
+                self.bring_online(block, block.plus(1), kind);
+                Ok(())
+            }
+        }
+    }
+
+    /// One write of `offline` to the `state` file of a block.
+    pub(super) fn offline_block(&mut self, block: BlockId, outcome: Option<Given>) -> Result<(), Stop> {
+        let at = format!("memory{block}/state");
+        let end = block.plus(1);
+        let invalid = |at: String, rule| Err(Stop::errno(Errno::Invalid, at, rule));
+        let Some(run) = self.blocks.get(block) else {
+            return Err(Stop::errno(Errno::NoEntry, at, rules::NO_BLOCK));
+        };
+        let zone = match run.state {
+            BlockState::Offline => return invalid(at, rules::BLOCK_STATE),
+            BlockState::Online(None) => return invalid(at, rules::BLOCK_NO_ZONE),
+            BlockState::Online(Some(zone)) => zone,
+        };
+        let ram = self.memory_map.ram_pages(self.blocks.range(block, end));
+        if run.is_early() && ram < self.block_pages(block, end).count() {
+            return invalid(at, rules::BLOCK_HOLE);
+        }
+        match outcome {
+            Some(Given::Busy) => return Err(Stop::errno(Errno::Busy, at, rules::BLOCK_BUSY)),
+            None if zone != Zone::Movable => return Err(undetermined(at)),
+            _ => self.take_offline(block, end),
+        }
+        Ok(())
+    }
+}
+
+/// Kernel memory may hold pages that cannot move.
+fn undetermined(at: String) -> Stop {
+    let missing = "the outcome, as \"result\":\"ok\" or \"result\":\"EBUSY\"";
+    Stop {
+        cause: Cause::Undetermined(String::from(missing)),
+        at: Some(at),
+        reason: Reason::new(rules::KERNEL_PAGES),
+    }
+}

@@ -1,0 +1,20 @@
+//! The kernel laboratory: boots a real, unmodified Linux under an emulator on given firmware tables, captures what
+//! it made of them, and compares that with memtopo's plan.
+
+pub mod boot;
+pub mod case;
+pub mod check;
+pub mod compare;
+pub mod cpio;
+pub mod events;
+pub mod fetch;
+pub mod guest;
+pub mod json;
+pub mod log;
+pub mod planner;
+pub mod random;
+pub mod script;
+pub mod smoke;
+pub mod sysfs;
+pub mod tar;
+pub mod workshop;

@@ -1,0 +1,118 @@
+//! Random machines: each booted, compared, and shrunk when kernel and plan do not agree.
+
+pub mod generate;
+pub mod machine;
+pub mod prng;
+pub mod shrink;
+
+use crate::boot;
+use crate::case::Located;
+use crate::check::{self, Verdict};
+use crate::planner::Planner;
+use crate::workshop::{Kernel, Workshop};
+use anyhow::{Context, Result};
+use machine::Machine;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Boots that one mismatch may cost.
+const SHRINK_BOOTS: usize = 60;
+
+/// Puts a machine into a folder as a case, boots it there, and compares.
+///
+/// # Errors
+/// Something of the host is missing or fails.
+pub fn try_machine(
+    workshop: &Workshop,
+    kernel: Kernel,
+    planner: &Planner,
+    machine: &Machine,
+    folder: &Path,
+    description: &str,
+) -> Result<Verdict> {
+    boot_machine(workshop, kernel, machine, folder, description)?;
+    check::stored(folder, planner, kernel)
+}
+
+/// Puts a machine into a folder as a case and boots it there.
+///
+/// # Errors
+/// Something of the host is missing or fails.
+pub fn boot_machine(
+    workshop: &Workshop,
+    kernel: Kernel,
+    machine: &Machine,
+    folder: &Path,
+    description: &str,
+) -> Result<()> {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
+    std::fs::create_dir_all(folder.join("input"))?;
+    for (name, bytes) in machine.tables()? {
+        std::fs::write(folder.join(name), bytes)?;
+    }
+    let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or("case");
+    let located = Located { case: machine.case(name, description), folder: folder.to_owned() };
+    boot::run(workshop, kernel, &located)?.write(folder, &located, kernel)
+}
+
+/// Sections in which two disagree; what a smaller machine has to share with the larger.
+fn sections(verdict: &Verdict) -> BTreeSet<String> {
+    match verdict {
+        Verdict::Compared(report) => report.differences.iter().map(|d| d.section().to_owned()).collect(),
+        Verdict::Inconclusive(_) => BTreeSet::new(),
+    }
+}
+
+/// A mismatch, made as small as a few boots allow.
+#[derive(Debug)]
+pub struct Mismatch {
+    /// Where the small case is.
+    pub folder: PathBuf,
+    /// What differs there.
+    pub verdict: Verdict,
+    /// Boots that it took.
+    pub boots: usize,
+}
+
+/// Shrinks a machine on which kernel and plan do not agree.
+///
+/// # Errors
+/// Something of the host is missing or fails.
+pub fn shrink(
+    workshop: &Workshop,
+    kernel: Kernel,
+    planner: &Planner,
+    machine: &Machine,
+    verdict: Verdict,
+    name: &str,
+) -> Result<Mismatch> {
+    let wanted = sections(&verdict);
+    let scratch = workshop.path("shrink").join(name);
+    let mut best = (machine.clone(), verdict);
+    let mut boots = 0;
+    'again: loop {
+        for candidate in shrink::simpler(&best.0) {
+            if boots >= SHRINK_BOOTS {
+                break 'again;
+            }
+            boots += 1;
+            let Ok(verdict) = try_machine(workshop, kernel, planner, &candidate, &scratch, "shrinking")
+            else {
+                continue;
+            };
+            if !sections(&verdict).is_disjoint(&wanted) {
+                best = (candidate, verdict);
+                continue 'again;
+            }
+        }
+        break;
+    }
+    let folder = workshop.path("mismatches").join(name);
+    let verdict = try_machine(workshop, kernel, planner, &best.0, &folder, &format!("shrunk from {name}"))?;
+    if scratch.exists() {
+        std::fs::remove_dir_all(&scratch)?;
+    }
+    Ok(Mismatch { folder, verdict, boots: boots + 1 })
+}

@@ -143,6 +143,8 @@ rules! {
         "the owner forbids demotion from the node, or to every node of the slower tiers";
     WEIGHTS_DEFAULT = "weights-default", "mm/mempolicy.c: reduce_interleave_weights",
         "without bandwidth every weight is 1";
+    WEIGHTS_AUTO = "weights-auto", "mm/mempolicy.c: mempolicy_set_node_perf",
+        "weights follow the narrower of read and write bandwidth that nodes with memory show for processors";
     WEIGHTS_BANDWIDTH = "weights-bandwidth", "mm/mempolicy.c: reduce_interleave_weights",
         "each weight is 32 times the node's share of all bandwidth, at least 1, reduced by their common divisor";
     WEIGHTS_BY_HAND = "weights-by-hand", "mm/mempolicy.c",

@@ -156,7 +156,12 @@ impl Tiers {
             }
             match &self.reference {
                 None => {
-                    let detail = format!("node {node} {}", figures(&own));
+                    let Coordinates { read_latency, write_latency, read_bandwidth, write_bandwidth } = own;
+                    let detail = format!(
+                        "{read_latency}+{write_latency}={} ns; {read_bandwidth}+{write_bandwidth}={} MB/s",
+                        own.latency(),
+                        own.bandwidth()
+                    );
                     let reason = Reason::new(rules::REFERENCE).with(facts).because(detail);
                     notes.reason(Subject::Reference, reason);
                     self.reference = Some((node, own));

@@ -26,7 +26,7 @@ use memtopo::linux::tiers::{AbstractDistance, TierId};
 use memtopo::linux::zones::Zone;
 use memtopo::linux::{Inputs, State};
 use memtopo::range::AddressRange;
-use memtopo::render::plan_json::plan_and_steps_json;
+use memtopo::render::plan_json::whole_json;
 use memtopo::render::steps_text::steps_text;
 use memtopo::render::style::Colour;
 use memtopo::topology::{TableBytes, Topology};
@@ -344,7 +344,7 @@ fn steps_print_and_leave_nothing_out() {
     let unbind = Event::UnbindDax { device: "dax0.0".to_owned() };
     let steps = state.steps(&[Event::AddMemory(dimm(4 * GIB, 256, 1)), unbind]);
     let mut json = String::new();
-    plan_and_steps_json(&mut json, &state.plan(), &steps).unwrap();
+    whole_json(&mut json, &state.plan(), Some(&steps), None).unwrap();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     let steps_json = json["steps"].as_array().unwrap();
     assert_eq!(steps_json[0]["result"], "ok");

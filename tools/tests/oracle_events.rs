@@ -25,7 +25,7 @@ use memtopo::bundle::memory_map;
 use memtopo::linux::node_set::NodeSet;
 use memtopo::linux::zones::Zone;
 use memtopo::linux::{Inputs, State, Version};
-use memtopo::render::plan_json::plan_and_steps_json;
+use memtopo::render::plan_json::whole_json;
 use memtopo::topology::Topology;
 use oracle::{Case, Tally, cases};
 use serde_json::{Value, json};
@@ -55,7 +55,7 @@ fn plan_of(case: &Case, version: Version, text: &str) -> Option<Value> {
         let events = file.events().unwrap();
         let state = State::boot(inputs).ok()?;
         let mut text = String::new();
-        plan_and_steps_json(&mut text, &state.plan(), &state.steps(&events)).unwrap();
+        whole_json(&mut text, &state.plan(), Some(&state.steps(&events)), None).unwrap();
         let value =
             serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}\n{text}", case.name));
         Some(value)

@@ -254,11 +254,11 @@ impl<'a> State<'a> {
                 if self.load(driver) {
                     return Ok(());
                 }
-                Err(Stop::errno(Errno::Exists, driver.as_str(), rules::DRIVER_THERE))
+                Err(Stop::errno(Errno::Exists, "insmod", rules::DRIVER_THERE))
             }
             Event::Set { name, value } => {
                 let Some(setting) = Setting::parse(name, value) else {
-                    return Err(Stop::errno(Errno::Invalid, name.as_str(), rules::SETTING_INVALID));
+                    return Err(Stop::errno(Errno::Invalid, Setting::file(name), rules::SETTING_INVALID));
                 };
                 self.settings.set(setting);
                 self.changed(Change::Set(setting), Reason::new(rules::SETTING));

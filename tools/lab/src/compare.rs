@@ -69,7 +69,7 @@ pub struct Report {
 }
 
 /// Parts that a plan may lack as a whole, as it may the steps: a report counts them apart from differences, and says so.
-const LATER: [&str; 1] = ["devices"];
+const LATER: [&str; 2] = ["devices", "cxl"];
 
 impl Report {
     /// How many values agree.
@@ -169,6 +169,9 @@ fn unknown_paths(answer: &Value) -> Vec<String> {
     for (index, step) in list(&answer["steps"]).iter().enumerate() {
         let names = names_of_unknown(&step["after"]["unknown"]);
         all.extend(names.iter().map(|name| format!("steps.{index}.after.{name}")));
+        if step["result"].is_null() {
+            all.push(format!("steps.{index}.refused_at"));
+        }
         all.extend(names_of_unknown(&step["unknown"]).iter().map(|name| format!("steps.{index}.{name}")));
     }
     all.extend(boot);
@@ -277,6 +280,7 @@ fn state(flat: &mut Facts, start: &str, facts: &Value) {
             put(flat, format!("{start}zones.{}.{name}.{key}", canonical(&zone["node"])), &zone[key]);
         }
     }
+    deep(flat, &format!("{start}cxl"), &facts["cxl"]);
     for device in list(&facts["devices"]) {
         let name = device["name"].as_str().unwrap_or_default();
         // No driver is an answer.
@@ -328,6 +332,19 @@ fn entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
 fn members(flat: &mut Facts, path: &str, value: &Value) {
     for (key, value) in entries(value) {
         put(flat, format!("{path}.{key}"), value);
+    }
+}
+
+/// Objects within objects and within lists, down to plain values and lists of them.
+fn deep(flat: &mut Facts, path: &str, value: &Value) {
+    match value {
+        Value::Object(items) => {
+            items.iter().for_each(|(key, item)| deep(flat, &format!("{path}.{key}"), item))
+        }
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            items.iter().enumerate().for_each(|(index, item)| deep(flat, &format!("{path}.{index}"), item));
+        }
+        _ => put(flat, path.to_owned(), value),
     }
 }
 
@@ -402,6 +419,19 @@ mod tests {
             ["modified", "0x4", "0x5", "ACPI NVS"], ["modified", "0x6", "0x9", "System RAM"]]});
         let plan = json!({"e820": [["modified", 0, 9, "usable"]]});
         assert_eq!(compare(&kernel, &plan, Answer::Plan).differences, []);
+    }
+
+    #[test]
+    fn cxl_objects_are_compared_to_the_last_value() {
+        let kernel = json!({"cxl": {"regions": [{"name": "region0", "targets": [1, 2], "size": "0x20"}]}});
+        let plan = json!({"cxl": {"regions": [{"name": "region0", "targets": [2, 1], "size": 32}]}});
+        let report = compare(&kernel, &plan, Answer::Plan);
+        let paths: Vec<_> = report.differences.iter().map(|difference| difference.path.as_str()).collect();
+        assert_eq!((report.total(), paths), (2, vec!["cxl.regions.0.targets"]));
+        assert_eq!(
+            compare(&kernel, &json!({}), Answer::Plan).lacking,
+            BTreeMap::from([("cxl".to_owned(), 3)])
+        );
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub mod bundle;
 pub mod error;
 #[cfg(feature = "alloc")]
 pub mod linux;
+#[cfg(feature = "alloc")]
+pub mod policy;
 pub mod range;
 pub mod render;
 pub mod tables;

@@ -6,6 +6,8 @@
 
 pub mod affinity;
 pub mod chain;
+pub mod cxl;
+mod cxl_sysfs;
 pub mod distances;
 pub mod performance;
 pub mod processors;
@@ -144,7 +146,7 @@ pub struct Topology<'a> {
     /// From the first HMAT.
     pub performance: Option<performance::Performance<'a>>,
     /// From the first CEDT.
-    pub windows: Option<windows::Windows>,
+    pub windows: Option<windows::Windows<'a>>,
     /// From the first MADT.
     pub processors: Option<processors::Processors>,
     /// Further tables with the signature of one above; operating systems use the first only.

@@ -6,6 +6,7 @@ mod args;
 mod cmd;
 mod events;
 mod input;
+mod policy;
 mod spec;
 mod term;
 

@@ -28,6 +28,7 @@ pub mod error;
 #[cfg(feature = "alloc")]
 pub mod linux;
 pub mod range;
+pub mod region;
 pub mod render;
 pub mod tables;
 #[cfg(all(test, feature = "alloc"))]

@@ -1,0 +1,255 @@
+//! The decoders between the window and the devices, and the positions that they lead to.
+
+use super::refusal::LayoutError;
+use super::values::{Granularity, Interleave, Position, Ways};
+use crate::units::ByteCount;
+
+/// The most levels of decoders above the endpoints: the root, a host bridge and six switches.
+pub const MAX_LEVELS: usize = 8;
+
+/// What the decoders on the way to the devices of one region do, from the root down.
+///
+/// A value of this type is sound: the levels select by different address bits, exactly those that the endpoints take
+/// out of the address, so that every address of a stripe reaches another place.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Levels {
+    region: Interleave,
+    levels: [Interleave; MAX_LEVELS],
+    count: u8,
+}
+
+/// The index in the list of targets at each level, from the root down, on the way to one device.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Path {
+    indexes: [u8; MAX_LEVELS],
+    count: u8,
+}
+
+impl Path {
+    /// The indexes, the root's first.
+    #[must_use]
+    pub fn indexes(&self) -> &[u8] {
+        self.indexes.get(..usize::from(self.count)).unwrap_or_default()
+    }
+}
+
+impl Levels {
+    /// The decoders of a region: what its endpoints do, and what each level above them does, the root first.
+    ///
+    /// A level of one way selects nothing, whatever its granularity. All levels use the absolute address, so the
+    /// granularity of a lower level says which bits are left to it.
+    ///
+    /// # Errors
+    ///
+    /// [`LayoutError::LevelCount`], [`WaysProduct`](LayoutError::WaysProduct),
+    /// [`LevelTooFine`](LayoutError::LevelTooFine), [`LevelTooCoarse`](LayoutError::LevelTooCoarse) and
+    /// [`LevelsOverlap`](LayoutError::LevelsOverlap).
+    pub fn new(region: Interleave, levels: &[Interleave]) -> Result<Self, LayoutError> {
+        let count_error = LayoutError::LevelCount { found: levels.len(), limit: MAX_LEVELS };
+        let count = u8::try_from(levels.len()).map_err(|_| count_error)?;
+        let mut kept = [region; MAX_LEVELS];
+        kept.get_mut(..levels.len()).filter(|_| count != 0).ok_or(count_error)?.copy_from_slice(levels);
+        let product = levels.iter().fold(1_u32, |ways, level| ways.saturating_mul(level.ways.count().into()));
+        if product != u32::from(region.ways.count()) {
+            let region = region.ways.count();
+            return Err(LayoutError::WaysProduct { levels: product, region });
+        }
+        let end = |of: Interleave| of.granularity.shift().saturating_add(of.ways.power_bits());
+        let mut used = 0_u32;
+        for (level, found) in levels.iter().copied().enumerate().filter(|(_, of)| of.ways != Ways::ONE) {
+            if found.granularity < region.granularity {
+                return Err(LayoutError::LevelTooFine { level, found, region });
+            }
+            if end(found) > end(region) {
+                return Err(LayoutError::LevelTooCoarse { level, found, region });
+            }
+            let below = |bit: u32| 1_u32.wrapping_shl(bit).wrapping_sub(1);
+            let bits = below(end(found)) & !below(found.granularity.shift());
+            if used & bits != 0 {
+                return Err(LayoutError::LevelsOverlap { level, found });
+            }
+            used |= bits;
+        }
+        Ok(Self { region, levels: kept, count })
+    }
+
+    /// A region whose devices are spread by the root alone.
+    #[must_use]
+    pub const fn flat(region: Interleave) -> Self {
+        Self { region, levels: [region; MAX_LEVELS], count: 1 }
+    }
+
+    /// The decoders that Linux sets for a region: the granularity of each port follows from the ways above it
+    /// (`drivers/cxl/core/region.c: cxl_port_setup_targets`).
+    ///
+    /// `ports` are the ways of host bridge and switches, from the bridge down. Below a root of 3, 6 or 12 ways the
+    /// bridge selects by the bit that is left of a power of two; below every other port by the next bit.
+    ///
+    /// # Errors
+    ///
+    /// [`LayoutError::PortWays`] and [`PortGranularity`](LayoutError::PortGranularity) where Linux refuses, and those of
+    /// [`new`](Self::new): where the root's granularity is not the region's, Linux still counts from the region's.
+    pub fn of_linux(root: Interleave, ports: &[Ways], region: Interleave) -> Result<Self, LayoutError> {
+        let mut levels = [root; MAX_LEVELS];
+        let found = ports.len().saturating_add(1);
+        let count_error = LayoutError::LevelCount { found, limit: MAX_LEVELS };
+        let all = levels.get_mut(..found).ok_or(count_error)?;
+        let mut shift = region.granularity.shift().saturating_add(root.ways.power_bits());
+        for ((level, place), ways) in all.iter_mut().enumerate().skip(1).zip(ports) {
+            if ways.has_three() || *ways == Ways::SIXTEEN {
+                return Err(LayoutError::PortWays { level, ways: ways.count() });
+            }
+            let bytes = 1_u64.checked_shl(shift).unwrap_or(u64::MAX);
+            let granularity = Granularity::from_bytes(ByteCount(bytes))
+                .ok_or(LayoutError::PortGranularity { level, bytes })?;
+            *place = Interleave::new(*ways, granularity);
+            shift = shift.saturating_add(ways.power_bits());
+        }
+        Self::new(region, all)
+    }
+
+    /// What the endpoints do.
+    #[must_use]
+    pub const fn region(&self) -> Interleave {
+        self.region
+    }
+
+    /// What each level does, the root first.
+    #[must_use]
+    pub fn levels(&self) -> &[Interleave] {
+        self.levels.get(..usize::from(self.count)).unwrap_or_default()
+    }
+
+    /// The position of the device at the end of a path, by the index in the list of targets at each level, the root
+    /// first (`drivers/cxl/core/region.c: cxl_calc_interleave_pos`). `None` for another number of levels, or an index
+    /// that a level does not have.
+    #[must_use]
+    pub fn position(&self, indexes: &[u8]) -> Option<Position> {
+        let levels = self.levels();
+        if levels.len() != indexes.len() {
+            return None;
+        }
+        let both = levels.iter().zip(indexes).rev();
+        let position = both
+            .map(|(level, index)| (level.ways.count(), *index))
+            .try_fold(0_u8, |position, (ways, index)| {
+                (index < ways).then(|| position.wrapping_mul(ways).wrapping_add(index))
+            });
+        position.map(Position)
+    }
+
+    /// The way to a device, or `None` for a position that the region does not have.
+    #[must_use]
+    pub fn path(&self, position: Position) -> Option<Path> {
+        if position.0 >= self.region.ways.count() {
+            return None;
+        }
+        let mut rest = position.0;
+        let mut path = Path { indexes: [0; MAX_LEVELS], count: self.count };
+        for (index, level) in path.indexes.iter_mut().zip(self.levels()) {
+            let ways = level.ways.count();
+            *index = rest.checked_rem(ways)?;
+            rest = rest.checked_div(ways)?;
+        }
+        Some(path)
+    }
+
+    /// The way that the decoders give an absolute address (CXL HPA).
+    #[must_use]
+    pub(crate) fn route(&self, address: u64) -> Path {
+        let mut path = Path { indexes: [0; MAX_LEVELS], count: self.count };
+        for (index, level) in path.indexes.iter_mut().zip(self.levels()) {
+            *index = level.select(address);
+        }
+        path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    extern crate std;
+    use std::string::ToString;
+    use std::vec::Vec;
+
+    fn of(ways: u32, bytes: u64) -> Interleave {
+        Interleave::new(Ways::from_count(ways).unwrap(), Granularity::from_bytes(ByteCount(bytes)).unwrap())
+    }
+
+    fn ports(levels: Levels) -> Vec<std::string::String> {
+        levels.levels().iter().skip(1).map(ToString::to_string).collect()
+    }
+
+    /// Values read from a booted kernel: sheet, section 9.3.
+    #[test]
+    fn ports_are_set_as_booted_kernels_set_them() {
+        let of_linux = |root, list: &[Ways], region| ports(Levels::of_linux(root, list, region).unwrap());
+        assert_eq!(of_linux(of(1, 256), &[Ways::TWO], of(2, 1024)), ["2 x 1024"]);
+        assert_eq!(of_linux(of(2, 1024), &[Ways::ONE], of(2, 1024)), ["1 x 2048"]);
+        assert_eq!(of_linux(of(3, 256), &[Ways::ONE], of(3, 256)), ["1 x 256"]);
+        assert_eq!(of_linux(of(1, 256), &[Ways::TWO, Ways::TWO], of(4, 256)), ["2 x 256", "2 x 512"]);
+        // Devices behind (rp0,ds0), (rp1,ds0), (rp0,ds1), (rp1,ds1) in the order of positions.
+        let levels = Levels::of_linux(of(1, 256), &[Ways::TWO, Ways::TWO], of(4, 256)).unwrap();
+        let paths: Vec<Path> = (0..4).map(|position| levels.path(Position(position)).unwrap()).collect();
+        let expected = [[0, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 1]];
+        assert!(paths.iter().map(Path::indexes).eq(expected));
+        assert_eq!(levels.path(Position(4)), None);
+        assert_eq!(levels.position(&[0, 1, 1]), Some(Position(3)));
+        assert_eq!(levels.position(&[1, 1, 1]), None);
+        assert_eq!(levels.position(&[0, 1]), None);
+    }
+
+    #[test]
+    fn what_linux_does_not_set_is_refused() {
+        assert_eq!(
+            Levels::of_linux(of(2, 256), &[Ways::THREE], of(6, 256)),
+            Err(LayoutError::PortWays { level: 1, ways: 3 })
+        );
+        assert_eq!(
+            Levels::of_linux(of(2, 16384), &[Ways::TWO], of(4, 16384)),
+            Err(LayoutError::PortGranularity { level: 1, bytes: 32768 })
+        );
+        // The bridge would get 512 bytes, and the root's second bit is at 512 too.
+        assert_eq!(
+            Levels::of_linux(of(2, 512), &[Ways::TWO], of(4, 256)),
+            Err(LayoutError::LevelsOverlap { level: 1, found: of(2, 512) })
+        );
+        assert_eq!(
+            Levels::of_linux(of(1, 256), &[Ways::ONE; 8], of(1, 256)),
+            Err(LayoutError::LevelCount { found: 9, limit: 8 })
+        );
+    }
+
+    #[test]
+    fn unsound_levels_are_refused() {
+        let four = of(4, 512);
+        let refused = |levels: &[Interleave]| Levels::new(four, levels).unwrap_err().to_string();
+        assert_eq!(refused(&[]), "0 levels of decoders above the endpoints, where 1 to 8 are possible");
+        assert_eq!(
+            refused(&[of(2, 512), of(1, 256)]),
+            "the levels lead to 2 devices, the endpoints are set to 4 ways"
+        );
+        assert_eq!(
+            refused(&[of(2, 256), of(2, 512)]),
+            "level 0: granularity 256 is finer than the region's 512"
+        );
+        assert_eq!(
+            refused(&[of(2, 512), of(2, 2048)]),
+            "level 1: 2 x 2048 selects by address bits above those of the region, 4 x 512"
+        );
+        assert_eq!(
+            refused(&[of(2, 1024), of(2, 1024)]),
+            "level 1: 2 x 1024 selects by address bits that a level above has used"
+        );
+        assert_eq!(
+            Levels::new(of(3, 256), &[of(3, 512)]),
+            Err(LayoutError::LevelTooCoarse { level: 0, found: of(3, 512), region: of(3, 256) })
+        );
+        assert_eq!(
+            Levels::new(of(16, 256), &[of(16, 256); 8]),
+            Err(LayoutError::WaysProduct { levels: u32::MAX, region: 16 })
+        );
+        assert_eq!(Levels::flat(of(12, 256)).region().to_string(), "12 x 256");
+    }
+}

@@ -252,4 +252,76 @@ mod tests {
         );
         assert_eq!(Levels::flat(of(12, 256)).region().to_string(), "12 x 256");
     }
+
+    /// What kernels have set in the captures, decoder by decoder: the granularities of all ports, and the order of the
+    /// targets where the devices have their serial numbers in the order of the tree.
+    #[cfg(feature = "alloc")]
+    #[test]
+    fn captured_regions_are_set_the_same() {
+        use crate::testing::{listing, report, shared};
+        use serde_json::Value;
+
+        /// Captures that use every device of a tree in which all bridges are alike.
+        const WHOLE_TREES: [&str; 3] = ["cxl-x4-bridges", "cxl-x4-switches", "cxl-x8"];
+
+        fn interleave(decoder: &Value) -> (u32, u64) {
+            let number = |key: &str| decoder[key].as_str().unwrap().parse::<u64>().unwrap();
+            (u32::try_from(number("interleave_ways")).unwrap(), number("interleave_granularity"))
+        }
+        fn named<'a>(cxl: &'a Value, kind: &str, region: &'a Value) -> impl Iterator<Item = &'a Value> {
+            let all = cxl[kind].as_array().into_iter().flatten();
+            all.filter(move |decoder| decoder["region"] == region["name"])
+        }
+
+        let Some(cases) = shared("oracle/cases") else { return };
+        let (mut regions, mut ordered) = (0, 0);
+        for path in listing(&cases) {
+            let name = path.file_name().unwrap().to_str().unwrap().to_string();
+            let observed: Value =
+                serde_json::from_slice(&std::fs::read(path.join("observed.json")).unwrap()).unwrap();
+            let steps = observed["steps"].as_array().into_iter().flatten().map(|step| &step["after"]["cxl"]);
+            let states: Vec<&Value> = [&observed["cxl"]].into_iter().chain(steps).collect();
+            for cxl in states {
+                for region in cxl["regions"].as_array().into_iter().flatten() {
+                    let ports: Vec<&Value> = named(cxl, "switch_decoders", region).collect();
+                    if region["commit"] != "1" || ports.is_empty() {
+                        continue;
+                    }
+                    let roots = cxl["root_decoders"].as_array().unwrap();
+                    let root = roots.iter().find(|root| root["name"] == region["root_decoder"]).unwrap();
+                    let of_region = interleave(region);
+                    for endpoint in named(cxl, "endpoint_decoders", region) {
+                        assert_eq!(interleave(endpoint), of_region, "{name}");
+                    }
+                    let is_bridge = |port: &&&Value| port["name"].as_str().unwrap().starts_with("port pci");
+                    let bridge = ports.iter().find(is_bridge).unwrap();
+                    let switch = ports.iter().find(|port| !is_bridge(port));
+                    let below = [Some(bridge), switch].into_iter().flatten();
+                    let below: Vec<(u32, u64)> = below.map(|port| interleave(port)).collect();
+                    let ways: Vec<Ways> =
+                        below.iter().map(|(ways, _)| Ways::from_count(*ways).unwrap()).collect();
+                    let root = interleave(root);
+                    let levels =
+                        Levels::of_linux(of(root.0, root.1), &ways, of(of_region.0, of_region.1)).unwrap();
+                    let expected: Vec<Interleave> = below.iter().map(|(w, g)| of(*w, *g)).collect();
+                    assert_eq!(levels.levels()[1..], expected, "{name}");
+                    regions += 1;
+                    if WHOLE_TREES.contains(&name.as_str()) {
+                        let targets = region["targets"].as_array().unwrap();
+                        for (target, position) in targets.iter().zip(0..) {
+                            let path = levels.path(Position(position)).unwrap();
+                            let steps = path.indexes().iter().zip(levels.levels());
+                            let serial =
+                                steps.fold(0, |serial, (index, level)| serial * level.ways.count() + index);
+                            let name = std::format!("device {}/decoder.0", serial + 1);
+                            assert_eq!(target.as_str(), Some(name.as_str()));
+                        }
+                        ordered += 1;
+                    }
+                }
+            }
+        }
+        report(format_args!("{regions} captured regions, {ordered} with the order of their targets"));
+        assert!(regions > 0 && ordered >= WHOLE_TREES.len());
+    }
 }

@@ -172,7 +172,8 @@ impl Translator {
         }
         let first = self.bases.first().copied();
         let equal = bases.iter().all(|base| Some(base.0) == first);
-        self.straight = equal && (0..ways).all(|chunk| self.positions.get(chunk.into()) == chunk.into());
+        let straight = |chunk: u64| self.positions.get(chunk) == chunk;
+        self.straight = equal && (0..self.ways).all(straight);
         Ok(self)
     }
 

@@ -3,7 +3,7 @@
 use super::levels::Levels;
 use super::refusal::{BulkError, LayoutError, Refusal};
 use super::values::Position;
-use super::xor::{Parities, Shifts, XorMaps};
+use super::xor::{Prepared, XorMaps};
 use crate::range::AddressRange;
 use crate::units::{ByteCount, DeviceAddr, PhysAddr};
 use core::slice;
@@ -72,10 +72,8 @@ pub struct Translator {
     levels: Levels,
     range: AddressRange,
     maps: XorMaps,
-    /// There is no map that changes an address.
-    unmoved: bool,
-    parities: Parities,
-    shifts: Option<Shifts>,
+    to_hpa: Prepared,
+    to_spa: Prepared,
     start: u64,
     /// Offset of the last byte.
     last: u64,
@@ -122,7 +120,6 @@ impl Translator {
                 return Err(LayoutError::MapTooHigh { map: *map, bit });
             }
         }
-        let parities = Parities::new(&maps);
         let (mut positions, mut chunks) = (Nibbles(0), Nibbles(0));
         let mut straight = true;
         for chunk in 0..ways {
@@ -138,9 +135,8 @@ impl Translator {
             levels,
             range,
             maps,
-            unmoved: maps.maps().iter().all(|map| map.0 == 0),
-            parities,
-            shifts: Shifts::new(&parities),
+            to_hpa: Prepared::to_hpa(&maps),
+            to_spa: Prepared::to_spa(&maps),
             start: range.start.0,
             last,
             granule: region.granularity.shift(),
@@ -223,7 +219,7 @@ impl Translator {
     /// [`Refusal::OutsideRegion`].
     #[inline]
     pub fn to_device(&self, address: PhysAddr) -> Result<Place, Refusal> {
-        let offset = self.decoded(address.0).wrapping_sub(self.start);
+        let offset = self.to_hpa.apply(address.0).wrapping_sub(self.start);
         if offset > self.last {
             return Err(Refusal::OutsideRegion { address, range: self.range });
         }
@@ -254,8 +250,7 @@ impl Translator {
         let stripe = offset.wrapping_shr(self.granule);
         let chunk = stripe.wrapping_mul(self.ways).wrapping_add(self.chunks.get(position.0.into()));
         let offset = chunk.wrapping_shl(self.granule) | (offset & self.within());
-        let hpa = PhysAddr(self.start.wrapping_add(offset));
-        Ok(if self.unmoved { hpa } else { self.maps.to_spa(hpa) })
+        Ok(PhysAddr(self.to_spa.apply(self.start.wrapping_add(offset))))
     }
 
     /// [`to_device`](Self::to_device) for many addresses: the position and the device address of each go to the same
@@ -273,10 +268,10 @@ impl Translator {
     ) -> Result<(), BulkError> {
         self.check_lengths(addresses.len(), positions.len(), places.len())?;
         let results = (positions, places);
-        let inside = match &self.shifts {
-            _ if self.unmoved => self.sweep(|address| address, addresses, results),
-            Some(shifts) => self.sweep(|address| shifts.apply(address), addresses, results),
-            None => self.sweep(|address| self.parities.apply(address), addresses, results),
+        let inside = match &self.to_hpa {
+            Prepared::Nothing => self.sweep(|address| address, addresses, results),
+            Prepared::Shifts(shifts) => self.sweep(|address| shifts.apply(address), addresses, results),
+            Prepared::Parities(parities) => self.sweep(|address| parities.apply(address), addresses, results),
         };
         if inside {
             Ok(())
@@ -315,16 +310,6 @@ impl Translator {
     #[inline(always)]
     const fn within(&self) -> u64 {
         1_u64.wrapping_shl(self.granule).wrapping_sub(1)
-    }
-
-    /// The address that the decoders see.
-    #[inline(always)]
-    fn decoded(&self, address: u64) -> u64 {
-        match &self.shifts {
-            _ if self.unmoved => address,
-            Some(shifts) => shifts.apply(address),
-            None => self.parities.apply(address),
-        }
     }
 
     /// Stripe and chunk in it of an offset, for ways that are a power of two.

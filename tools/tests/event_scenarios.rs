@@ -327,7 +327,7 @@ fn refusals_say_what_and_where() {
     let state = after(&state, Event::AddMemory(dimm(4 * GIB, 256, 1)));
     assert_eq!(refused(&state, Event::AddMemory(dimm(4 * GIB + 128, 256, 1))), "EEXIST at emulator");
     let set = Event::Set { name: "online_policy".to_owned(), value: "any".to_owned() };
-    assert_eq!(refused(&state, set), "EINVAL at online_policy");
+    assert_eq!(refused(&state, set), "EINVAL at /sys/module/memory_hotplug/parameters/online_policy");
     let range = dimm(4 * GIB, 256, 1).range;
     let busy = Event::RemoveMemory { range, outcome: Some(Given::Busy) };
     assert_eq!(refused(&state, busy), "EBUSY at del");

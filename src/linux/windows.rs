@@ -1,0 +1,380 @@
+//! Root decoders: what the kernel accepts of the windows of the CEDT (`drivers/cxl/acpi.c`).
+
+use super::access::{Access, Status};
+use super::events::Errno;
+use super::kernel::Kernel;
+use super::nodes::Nodes;
+use super::reason::{Fact, Notes, Reason, Section, Subject};
+use super::rules;
+use crate::tables::cedt::{
+    CxlVersion, FixedMemoryWindowHeader, InterleaveArithmetic, InterleaveGranularity, WindowRestrictions,
+    XorInterleaveMathHeader,
+};
+use crate::tables::entries::Medium;
+use crate::topology::Source;
+use crate::topology::chain::End;
+use crate::topology::windows::{Entry, Windows};
+use crate::units::{AcpiUid, ByteCount, PhysAddr, XorMap, widen};
+use alloc::format;
+use alloc::vec::Vec;
+
+/// What base and size of a window have to be a multiple of, in bytes.
+const ALIGNMENT: u64 = 256 << 20;
+/// Granularity of a window with one way, whatever it says, in bytes.
+const ONE_WAY_GRANULARITY: ByteCount = ByteCount(256);
+
+/// A CXL host bridge that the CEDT describes (`add_host_bridge_dport`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bridge {
+    /// Its `_UID`, which is its id below the root.
+    pub uid: AcpiUid,
+    /// Which registers it has; CXL 1.1 bridges become no ports.
+    pub version: CxlVersion,
+    /// Where its registers are.
+    pub base: PhysAddr,
+    /// Where the table says so.
+    pub source: Source,
+}
+
+/// An accepted window: one decoder of the root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootDecoder {
+    /// Its index: it is called `decoder0.` and this.
+    pub index: u32,
+    /// The number in `CXL Window n`; refused windows may have taken numbers too. `None` without a CEDT.
+    pub window: Option<u32>,
+    /// Its first address.
+    pub start: PhysAddr,
+    /// Its size.
+    pub size: ByteCount,
+    /// Over how many targets it interleaves.
+    pub ways: u32,
+    /// In pieces of how many bytes.
+    pub granularity: ByteCount,
+    /// The `_UID` at each position.
+    pub targets: Vec<AcpiUid>,
+    /// Whether positions are found by XOR.
+    pub arithmetic: InterleaveArithmetic,
+    /// The XOR maps that the kernel keeps.
+    pub maps: Vec<XorMap>,
+    /// What it may be used for.
+    pub restrictions: WindowRestrictions,
+    /// QoS throttling group.
+    pub qtg: i64,
+    /// Size of the DRAM that caches the upper half of the window (extended linear cache); 0 for none.
+    pub cache_size: ByteCount,
+    /// Where the window stands; `None` for one that no table was given for.
+    pub source: Option<Source>,
+}
+
+impl RootDecoder {
+    /// Whether nothing below it may be changed.
+    #[must_use]
+    pub const fn locked(&self) -> bool {
+        self.restrictions.contains(WindowRestrictions::FIXED_CONFIGURATION)
+    }
+
+    /// Whether it holds all of the `size` bytes from `start`.
+    #[must_use]
+    pub fn covers(&self, start: PhysAddr, size: ByteCount) -> bool {
+        let last = |start: PhysAddr, size: ByteCount| start.0.saturating_add(size.0.saturating_sub(1));
+        size.0 != 0 && self.start <= start && last(start, size) <= last(self.start, self.size)
+    }
+
+    /// The targets that `target_list` shows: those in front of the first that is not a bridge of the root.
+    pub fn shown_targets<'s>(&'s self, bridges: &'s [u32]) -> impl Iterator<Item = u32> + 's {
+        self.targets.iter().map(|target| target.0).take_while(|target| bridges.contains(target))
+    }
+}
+
+/// Why a window becomes no decoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WindowRefusal {
+    /// The arithmetic is neither modulo nor XOR.
+    Arithmetic,
+    /// The base is no multiple of 256 MiB.
+    Base,
+    /// The size is no multiple of 256 MiB.
+    Size,
+    /// The number of ways has a reserved code.
+    Ways,
+    /// The structure is too short for its targets.
+    Length,
+    /// The granularity has a reserved code.
+    Granularity,
+    /// It is empty, passes the end of the address space, or overlaps part of an earlier window.
+    Overlap,
+    /// No structure with XOR maps has its granularity.
+    NoMaps,
+    /// The structure with XOR maps of its granularity has too few, or one before it is malformed.
+    BadMaps,
+}
+
+impl WindowRefusal {
+    /// The error that the kernel reports.
+    #[must_use]
+    pub const fn errno(self) -> Errno {
+        match self {
+            Self::Overlap => Errno::Busy,
+            _ => Errno::Invalid,
+        }
+    }
+
+    /// What is wrong.
+    #[must_use]
+    pub const fn what(self) -> &'static str {
+        match self {
+            Self::Arithmetic => "its arithmetic is neither modulo nor XOR",
+            Self::Base => "its base is no multiple of 256 MiB",
+            Self::Size => "its size is no multiple of 256 MiB",
+            Self::Ways => "its number of ways has a reserved code",
+            Self::Length => "it is too short for its targets",
+            Self::Granularity => "its granularity has a reserved code",
+            Self::Overlap => "it is empty or overlaps part of an earlier window",
+            Self::NoMaps => "no CXIMS has its granularity",
+            Self::BadMaps => "a CXIMS has too few maps or a reserved granularity",
+        }
+    }
+}
+
+/// The root of the CXL hierarchy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Root {
+    /// Host bridges with a description, each once.
+    pub bridges: Vec<Bridge>,
+    /// Decoders by index.
+    pub decoders: Vec<RootDecoder>,
+    /// Windows that became none.
+    pub refused: Vec<(Source, WindowRefusal)>,
+    /// Windows that take addresses, by number: start and size, those that became no decoder for lack of XOR maps
+    /// among them.
+    pub claimed: Vec<(PhysAddr, ByteCount)>,
+}
+
+/// What depends on bytes that are not at hand.
+struct Untold(Source);
+
+impl Root {
+    /// Reads the CEDT as `cxl_acpi` does. `None` when the driver does not come up, or the table is not known well
+    /// enough to tell; `notes` says which.
+    pub(crate) fn probe(
+        cedt: &Windows,
+        nodes: &Nodes,
+        access: &Access,
+        kernel: &Kernel,
+        notes: &mut Notes,
+    ) -> Option<Self> {
+        let mut root = Self::default();
+        match root.read(cedt, nodes, access, kernel, notes) {
+            Err(Untold(source)) => {
+                notes.missing(Section::Cxl, format!("the bytes of the table from {source} on"));
+                None
+            }
+            Ok(()) if cedt.end == End::ZeroLength => {
+                notes.reason(Subject::Cxl, Reason::new(rules::CEDT_ZERO_LENGTH));
+                None
+            }
+            Ok(()) => Some(root),
+        }
+    }
+
+    fn read(
+        &mut self,
+        cedt: &Windows,
+        nodes: &Nodes,
+        access: &Access,
+        kernel: &Kernel,
+        notes: &mut Notes,
+    ) -> Result<(), Untold> {
+        let visited = || cedt.entries.iter().filter(|entry| entry.link.header_inside::<Medium>(cedt.length));
+        for entry in visited() {
+            self.bridge(entry)?;
+        }
+        for entry in visited() {
+            let Some(window) = &entry.window else { continue };
+            let source = entry.link.source;
+            let window = window.whole().ok_or(Untold(source))?;
+            let base = Fact::at(source, "window base", window.base_hpa.get().0);
+            match self.window(entry, window, visited())? {
+                Ok(mut decoder) => {
+                    decoder.cache_size = extended_linear_cache(&decoder, nodes, access, kernel);
+                    let index = Subject::RootDecoder(decoder.index);
+                    if decoder.cache_size.0 != 0 {
+                        let fact = Fact::known("cache size", decoder.cache_size.0);
+                        notes.reason(index, Reason::new(rules::WINDOW_CACHED).with([base, fact]));
+                    } else {
+                        notes.reason(index, Reason::new(rules::WINDOW_ACCEPTED).with([base]));
+                    }
+                    self.decoders.push(decoder);
+                }
+                Err(refusal) => {
+                    let detail = format!("{}: {}", refusal.errno(), refusal.what());
+                    let reason = Reason::new(rules::WINDOW_REFUSED).with([base]).because(detail);
+                    notes.reason(Subject::Cxl, reason);
+                    self.refused.push((source, refusal));
+                }
+            }
+        }
+        if let End::Unknown(source) = cedt.end { Err(Untold(source)) } else { Ok(()) }
+    }
+
+    /// Takes in a CHBS (`cxl_get_chbs_iter`): one of the wrong length or without registers is passed over, and only
+    /// the first for a host bridge counts.
+    fn bridge(&mut self, entry: &Entry) -> Result<(), Untold> {
+        let Some(bridge) = &entry.bridge else { return Ok(()) };
+        let bridge = bridge.whole().ok_or(Untold(entry.link.source))?;
+        let version = bridge.cxl_version.get();
+        let length = match version {
+            CxlVersion::CXL_1_1 => Some(0x2000),
+            CxlVersion::CXL_2_0 => Some(0x1_0000),
+            _ => None,
+        };
+        let wrong = length.is_some_and(|length| bridge.register_length.get().0 != length);
+        let uid = bridge.uid.get();
+        if !wrong && bridge.base.get().0 != 0 && self.bridges.iter().all(|known| known.uid != uid) {
+            let (base, source) = (bridge.base.get(), entry.link.source);
+            self.bridges.push(Bridge { uid, version, base, source });
+        }
+        Ok(())
+    }
+
+    /// One window (`__cxl_parse_cfmws`), with the checks in the kernel's order.
+    fn window<'e>(
+        &mut self,
+        entry: &Entry,
+        window: &FixedMemoryWindowHeader,
+        entries: impl Iterator<Item = &'e Entry>,
+    ) -> Result<Result<RootDecoder, WindowRefusal>, Untold> {
+        let arithmetic = window.interleave_arithmetic.get();
+        let (start, size) = (window.base_hpa.get(), window.window_size.get());
+        let unaligned = |value: u64| value.checked_rem(ALIGNMENT) != Some(0);
+        if !matches!(arithmetic, InterleaveArithmetic::MODULO | InterleaveArithmetic::MODULO_XOR) {
+            return Ok(Err(WindowRefusal::Arithmetic));
+        }
+        if unaligned(start.0) {
+            return Ok(Err(WindowRefusal::Base));
+        }
+        if unaligned(size.0) {
+            return Ok(Err(WindowRefusal::Size));
+        }
+        let Some(ways) = window.interleave_ways.get().ways() else { return Ok(Err(WindowRefusal::Ways)) };
+        let targets = usize::from(ways);
+        let needed = targets.saturating_mul(4).saturating_add(size_of::<FixedMemoryWindowHeader>());
+        if u64::from(entry.link.length) < widen(needed) {
+            return Ok(Err(WindowRefusal::Length));
+        }
+        if entry.targets.len() < targets {
+            return Err(Untold(entry.link.source));
+        }
+        // The helper that decodes it takes 16 bits.
+        let code = InterleaveGranularity(window.granularity.get().0 & 0xffff);
+        let Some(granularity) = code.bytes() else { return Ok(Err(WindowRefusal::Granularity)) };
+
+        // The number is spent, whatever happens from here on.
+        let number = u32::try_from(self.claimed.len()).unwrap_or(u32::MAX);
+        let range = Claim::new(start, size);
+        let free = range.is_some_and(|range| {
+            self.claimed
+                .iter()
+                .filter_map(|(start, size)| Claim::new(*start, *size))
+                .all(|other| !range.overlaps_partly(&other))
+        });
+        // A window that takes no addresses still counts, as an empty one.
+        self.claimed.push((start, if free { size } else { ByteCount(0) }));
+        if !free {
+            return Ok(Err(WindowRefusal::Overlap));
+        }
+        let granularity = if ways == 1 { ONE_WAY_GRANULARITY } else { granularity };
+        let mut maps = Vec::new();
+        if arithmetic == InterleaveArithmetic::MODULO_XOR && !matches!(ways, 1 | 3) {
+            match xor_maps(entries, granularity, ways)? {
+                Ok(found) => maps = found,
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        }
+        let index = u32::try_from(self.decoders.len()).unwrap_or(u32::MAX);
+        Ok(Ok(RootDecoder {
+            index,
+            window: Some(number),
+            start,
+            size,
+            ways: u32::from(ways),
+            granularity,
+            targets: entry.targets.clone(),
+            arithmetic,
+            maps,
+            restrictions: window.restrictions.get(),
+            qtg: i64::from(window.qtg_id.get()),
+            cache_size: ByteCount(0),
+            source: Some(entry.link.source),
+        }))
+    }
+}
+
+/// The addresses of a window with the last one inside, so that the end of the address space can be part of it.
+#[derive(Clone, Copy)]
+struct Claim {
+    first: u64,
+    last: u64,
+}
+
+impl Claim {
+    /// `None` for one that is empty or wraps round.
+    fn new(start: PhysAddr, size: ByteCount) -> Option<Self> {
+        let last = start.0.checked_add(size.0.checked_sub(1)?)?;
+        Some(Self { first: start.0, last })
+    }
+
+    /// Whether the two share addresses, and neither holds all of the other.
+    const fn overlaps_partly(&self, other: &Self) -> bool {
+        let apart = self.last < other.first || other.last < self.first;
+        let inside = self.first >= other.first && self.last <= other.last;
+        let around = self.first <= other.first && self.last >= other.last;
+        !apart && !inside && !around
+    }
+}
+
+/// The XOR maps for a window (`cxl_parse_cxims`): of several structures with its granularity the last one counts.
+fn xor_maps<'e>(
+    entries: impl Iterator<Item = &'e Entry>,
+    granularity: ByteCount,
+    ways: u8,
+) -> Result<Result<Vec<XorMap>, WindowRefusal>, Untold> {
+    let doublings = if ways.is_power_of_two() { ways } else { ways / 3 }.trailing_zeros();
+    let needed = usize::try_from(doublings).unwrap_or(usize::MAX);
+    let mut found = None;
+    for entry in entries {
+        let Some(xor) = &entry.xor else { continue };
+        let header: &XorInterleaveMathHeader = xor.whole().ok_or(Untold(entry.link.source))?;
+        let Some(bytes) = InterleaveGranularity::from(header.granularity.get()).bytes() else {
+            return Ok(Err(WindowRefusal::BadMaps));
+        };
+        if bytes != granularity {
+            continue;
+        }
+        if usize::from(header.map_count.get()) < needed {
+            return Ok(Err(WindowRefusal::BadMaps));
+        }
+        found = Some(entry.maps.get(..needed).ok_or(Untold(entry.link.source))?.to_vec());
+    }
+    Ok(found.ok_or(WindowRefusal::NoMaps))
+}
+
+/// The DRAM in front of a window (`cxl_setup_extended_linear_cache`): a cache of the memory of the window's node that
+/// is as large as half the window.
+fn extended_linear_cache(
+    decoder: &RootDecoder,
+    nodes: &Nodes,
+    access: &Access,
+    kernel: &Kernel,
+) -> ByteCount {
+    let size = || {
+        let node = nodes.target_node(decoder.start, kernel)?;
+        let target = access.target(nodes.domains.domain(node)?)?;
+        // Only a direct-mapped cache has an address mode.
+        let cache = target.caches.iter().find(|cache| cache.address_mode == 1)?;
+        Some(cache.size).filter(|size| size.0 == decoder.size.0 / 2)
+    };
+    if access.status == Status::Used { size().unwrap_or_default() } else { ByteCount(0) }
+}

@@ -35,8 +35,6 @@ pub fn plan(input: &[u8]) {
     let line = log.lines().find_map(|line| line.split_once("Command line:")).map_or("", |(_, line)| line);
     let hmat = set.first(Signature::HMAT).map(|table| &table.bytes[..]);
     let devices = [device(64 << 30, 1 << 30, 1)];
-    // A plan names every memory block, as the kernel does, so a map of a few lines can make a very long text.
-    let printable = map.entries.iter().all(|entry| entry.range.end < PRINTED_BELOW);
     for version in [Version::V7_2, Version::V6_12, Version::V6_1] {
         let kernel = Kernel::new(version).with_command_line(line);
         let inputs =
@@ -44,7 +42,7 @@ pub fn plan(input: &[u8]) {
         let plan = plan_of(inputs);
         assert_eq!(State::boot(inputs).is_ok(), matches!(plan.outcome, Outcome::Ok));
         nodes_are_consistent(&plan);
-        if !printable || plan.nodes.len() > PRINTED_NODES {
+        if !is_short(&plan) {
             continue;
         }
         let text = printed(&plan);
@@ -55,11 +53,13 @@ pub fn plan(input: &[u8]) {
     }
 }
 
-/// The addresses below which memory has to lie for its blocks to be printed: 2048 blocks of 128 MiB.
-const PRINTED_BELOW: PhysAddr = PhysAddr(1 << 38);
-
-/// The most nodes whose distances are printed: `numa=fake=` makes a thousand of one line.
-const PRINTED_NODES: usize = 64;
+/// Whether a plan can be printed in no time. It names every memory block and the distance between any two nodes, as the
+/// kernel does, so a map of a few lines, or `numa=fake=`, can make a very long text.
+fn is_short(plan: &Plan) -> bool {
+    let runs = plan.memory.iter().flat_map(|memory| &memory.blocks);
+    let blocks: u64 = runs.map(|run| run.end.0 - run.first.0).sum();
+    blocks <= 2048 && plan.nodes.len() <= 64
+}
 
 /// 640 KiB, 3 GiB less 1 MiB below the gap, and 13 GiB above it.
 fn usual_map() -> FirmwareMap {
@@ -118,7 +118,11 @@ fn events(inputs: Inputs<'_>, hmat: Option<&[u8]>) {
     }
     let steps = state.steps(&events);
     assert_eq!(steps.len(), events.len());
-    steps.iter().filter_map(|step| step.after.as_ref()).for_each(nodes_are_consistent);
+    let plans = || steps.iter().filter_map(|step| step.after.as_ref());
+    plans().for_each(nodes_are_consistent);
+    if !plans().all(is_short) {
+        return;
+    }
     let mut text = String::new();
     whole_json(&mut text, &state.plan(), Some(&steps), None).expect("a string grows");
     steps_text(&mut text, &steps, Colour::Off).expect("a string grows");

@@ -30,6 +30,7 @@ pub mod linux;
 #[cfg(feature = "alloc")]
 pub mod policy;
 pub mod range;
+pub mod region;
 pub mod render;
 pub mod tables;
 #[cfg(all(test, feature = "alloc"))]

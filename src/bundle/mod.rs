@@ -7,6 +7,7 @@
 pub mod acpidump;
 pub mod archive;
 mod cdat;
+pub mod cxl_sysfs;
 mod image;
 pub mod memory_map;
 pub mod paths;

@@ -6,6 +6,8 @@
 
 pub mod affinity;
 pub mod chain;
+pub mod cxl;
+mod cxl_sysfs;
 pub mod distances;
 pub mod performance;
 pub mod processors;

@@ -14,6 +14,7 @@
 
 mod machine;
 
+use core::num::NonZeroU16;
 use machine::{MIB, Machine, cpu, four_domains, initiator, lat_bw, locality, memory, push_all};
 use memtopo::linux::added::MemoryDevice;
 use memtopo::linux::quirks::Quirk;
@@ -31,7 +32,6 @@ use memtopo::tables::srat::{Device, GenericAffinity, GenericFlags};
 use memtopo::units::{
     AcpiUid, ByteCount, MegabytesPerSecond, Nanoseconds, NodeId, PhysAddr, ProximityDomain,
 };
-use std::num::NonZeroU16;
 
 fn try_owner(
     machine: &Machine,

@@ -43,7 +43,7 @@ impl Machine {
             kind: MapKind::E820(E820Type::RAM),
             place: 0,
         };
-        let entries = std::iter::once(low).chain(ram.iter().map(entry)).collect();
+        let entries = core::iter::once(low).chain(ram.iter().map(entry)).collect();
         let map = FirmwareMap { form: MapForm::E820Entries, entries };
         Self { tables: vec![madt], map, kernel: Kernel::default() }
     }

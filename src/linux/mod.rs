@@ -22,6 +22,7 @@ mod emulation;
 pub mod events;
 pub mod fallback;
 mod figures;
+mod first_round;
 pub mod hmat;
 pub mod interleave;
 pub mod kernel;

@@ -345,8 +345,13 @@ impl Notes {
     /// Whether a section cannot be told.
     #[must_use]
     pub fn lacks(&self, section: Section) -> bool {
-        self.unknown.iter().any(|unknown| {
-            unknown.section == section || matches!(unknown.section, Section::Everything | Section::Nodes)
-        })
+        lacks(&self.unknown, section)
     }
+}
+
+/// Whether a section cannot be told for what is unknown.
+pub(crate) fn lacks(unknown: &[Unknown], section: Section) -> bool {
+    unknown.iter().any(|unknown| {
+        unknown.section == section || matches!(unknown.section, Section::Everything | Section::Nodes)
+    })
 }

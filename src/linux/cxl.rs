@@ -1,10 +1,11 @@
 //! CXL after boot: root decoders, devices, what is programmed, and the regions that the drivers make of it.
 
 use super::access::Access;
+use super::cxl_levels::complete_granularity;
 use super::kernel::Kernel;
 use super::nodes::Nodes;
 use super::reason::{Fact, Notes, Reason, Section, Subject};
-use super::regions::{Assembly, complete_granularity};
+use super::regions::Assembly;
 use super::rules;
 use super::state::State;
 use super::windows::{Root, RootDecoder};

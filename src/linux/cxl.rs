@@ -2,7 +2,7 @@
 
 use super::access::Access;
 use super::cxl_levels::complete_granularity;
-use super::kernel::Kernel;
+use super::kernel::{Kernel, Version};
 use super::nodes::Nodes;
 use super::reason::{Fact, Notes, Reason, Section, Subject};
 use super::regions::Assembly;
@@ -55,6 +55,10 @@ impl State<'_> {
         if self.cxl.is_some() {
             return;
         }
+        if self.kernel.version != Version::V7_2 {
+            self.notes.missing(Section::Cxl, "how this version treats CXL: only that of 7.2 is modelled");
+            return;
+        }
         let Some(root) = find_root(self.topology, &self.nodes, &self.access, self.kernel, &mut self.notes)
         else {
             return;
@@ -77,7 +81,15 @@ impl State<'_> {
     /// Ports, endpoints and regions appear once all of their drivers are there.
     fn probe_cxl(&mut self) {
         let Loaded { pci, mem } = self.cxl_loaded;
-        let (Some(cxl), Some(described)) = (&mut self.cxl, &self.topology.cxl) else { return };
+        let Some(cxl) = &mut self.cxl else { return };
+        let Some(described) = &self.topology.cxl else {
+            if pci {
+                let missing =
+                    "the CXL devices, which no table lists: what `cxl list -vvv` prints, or a copied /sys";
+                self.notes.missing(Section::CxlDevices, missing);
+            }
+            return;
+        };
         if pci && cxl.tree.memdevs.is_empty() {
             cxl.tree.memdevs.clone_from(&described.memdevs);
         }

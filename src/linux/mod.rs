@@ -14,6 +14,7 @@ pub mod command_line;
 pub mod coordinates;
 pub mod cpus;
 pub mod cxl;
+mod cxl_levels;
 pub mod cxl_plan;
 pub mod demotion;
 pub mod distances;

@@ -267,6 +267,8 @@ pub enum Section {
     Events,
     /// CXL decoders and regions.
     Cxl,
+    /// CXL devices and what is programmed in them.
+    CxlDevices,
     /// How CXL windows find their positions.
     CxlArithmetic,
     /// DAX devices.
@@ -293,6 +295,7 @@ impl Section {
             Self::Interleave => "weighted_interleave",
             Self::Events => "steps",
             Self::Cxl => "cxl",
+            Self::CxlDevices => "cxl.memdevs, cxl.switch_decoders, cxl.endpoint_decoders, cxl.regions",
             Self::CxlArithmetic => "cxl.root_decoders.arithmetic",
             Self::Devices => "devices",
         }

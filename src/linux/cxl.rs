@@ -252,8 +252,10 @@ mod tests {
         let mut entries = vec![entry(0, GIB, E820Type::RAM)];
         entries.extend(kind.map(|kind| entry(BASE, size, kind)));
         let memory_map = FirmwareMap { form: MapForm::E820Entries, entries };
-        let mut kernel = Kernel::default();
-        kernel.drivers = drivers.iter().map(|driver| String::from(*driver)).collect();
+        let kernel = Kernel {
+            drivers: drivers.iter().map(|driver| String::from(*driver)).collect(),
+            ..Kernel::default()
+        };
         plan(Inputs { topology: &topology, memory_map: &memory_map, memory_devices: &[], kernel: &kernel })
     }
 

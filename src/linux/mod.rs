@@ -1,7 +1,8 @@
 //! What Linux would do: the behaviour of the kernel as pure functions of topology, memory map and parameters.
 //!
 //! [`plan()`] is the way in. The boot goes through the rooms in the kernel's order: [`memory_map`], [`srat`] and
-//! [`nodes`], [`fallback`], [`access`], [`interleave`], [`tiers`]; the result is a [`State`], which events can
+//! [`nodes`], [`fallback`], [`access`], [`interleave`], [`tiers`], and with the
+//! drivers [`soft_reserved`] and [`cxl`]; the result is a [`State`], which events can
 //! change, and of which a [`Plan`] is the printable view.
 
 pub mod access;
@@ -12,6 +13,9 @@ pub mod changes;
 pub mod command_line;
 pub mod coordinates;
 pub mod cpus;
+pub mod cxl;
+mod cxl_levels;
+pub mod cxl_plan;
 pub mod demotion;
 pub mod distances;
 pub mod domains;
@@ -34,6 +38,8 @@ pub mod plan;
 pub mod quirks;
 pub mod ranges;
 pub mod reason;
+pub mod region_ids;
+pub mod regions;
 pub mod rules;
 pub mod settings;
 pub mod soft_reserved;
@@ -41,6 +47,7 @@ pub mod srat;
 pub mod state;
 pub mod table_upgrade;
 pub mod tiers;
+pub mod windows;
 pub mod zones;
 
 pub use events::Event;

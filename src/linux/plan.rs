@@ -3,6 +3,7 @@
 use super::access::{NodeAccess, SideCache};
 use super::block_map::{BlockId, BlockState};
 use super::coordinates::Coordinates;
+use super::cxl_plan::{CxlPlan, DaxPlan};
 use super::demotion::Demotion;
 use super::kernel::{Interleave, Kernel, MapWords, Switches, Version};
 use super::locate::Places;
@@ -147,6 +148,10 @@ pub struct Plan {
     pub memory: Option<MemoryPlan>,
     /// The zones with a span; `None` where the inputs do not tell, and then blocks have no `valid_zones`.
     pub zones: Option<Vec<ZonePlan>>,
+    /// CXL, once its drivers are there; `None` where the inputs do not tell, too.
+    pub cxl: Option<CxlPlan>,
+    /// DAX devices; `None` where the inputs do not tell.
+    pub devices: Option<Vec<DaxPlan>>,
     /// Demotion targets that the log told since the boot, each node's last.
     pub announced: BTreeMap<NodeId, Demotion>,
     /// Whether memory-side caches show their address mode.
@@ -229,6 +234,8 @@ impl Plan {
             weights: None,
             memory: None,
             zones: None,
+            cxl: None,
+            devices: None,
             announced: BTreeMap::new(),
             cache_address_mode,
             reference: None,
@@ -332,6 +339,8 @@ impl State<'_> {
                 let zones = self.zones.iter();
                 zones.map(|(node, zone, pages)| ZonePlan { node, zone, pages: *pages }).collect()
             }),
+            cxl: if told(Section::Cxl) { self.cxl_plan() } else { None },
+            devices: told(Section::Devices).then(|| self.dax_plan()),
             announced: self.announced.clone(),
             ..plan
         }

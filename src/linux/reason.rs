@@ -173,6 +173,10 @@ pub enum Subject {
     Interleave,
     /// The interleave weight of a node.
     Weight(NodeId),
+    /// The CXL hierarchy as a whole.
+    Cxl,
+    /// A root decoder, by its index.
+    RootDecoder(u32),
 }
 
 impl Subject {
@@ -196,6 +200,8 @@ impl Subject {
             Self::Demotion(_) => "demotion",
             Self::Interleave => "interleave weights",
             Self::Weight(_) => "weight",
+            Self::Cxl => "CXL",
+            Self::RootDecoder(_) => "root decoder",
         }
     }
 
@@ -220,6 +226,7 @@ impl fmt::Display for Subject {
         match (self, self.node()) {
             (Self::Node(node), _) => write!(f, "node {node}"),
             (Self::Domain(domain), _) => write!(f, "domain {domain}"),
+            (Self::RootDecoder(index), _) => write!(f, "decoder0.{index}"),
             (_, Some(node)) => write!(f, "node {node} {}", self.topic()),
             (_, None) => f.write_str(self.topic()),
         }
@@ -258,6 +265,14 @@ pub enum Section {
     Interleave,
     /// What an event does.
     Events,
+    /// CXL decoders and regions.
+    Cxl,
+    /// CXL devices and what is programmed in them.
+    CxlDevices,
+    /// How CXL windows find their positions.
+    CxlArithmetic,
+    /// DAX devices.
+    Devices,
 }
 
 impl Section {
@@ -279,6 +294,10 @@ impl Section {
             Self::Demotion => "demotion_targets",
             Self::Interleave => "weighted_interleave",
             Self::Events => "steps",
+            Self::Cxl => "cxl",
+            Self::CxlDevices => "cxl.memdevs, cxl.switch_decoders, cxl.endpoint_decoders, cxl.regions",
+            Self::CxlArithmetic => "cxl.root_decoders.arithmetic",
+            Self::Devices => "devices",
         }
     }
 }

@@ -227,6 +227,20 @@ rules! {
         "the page structures of the node's boot memory lie in the block, and cannot be moved";
     KERNEL_PAGES = "kernel-pages", "mm/page_isolation.c: has_unmovable_pages",
         "whether kernel memory can go offline hangs on what the running kernel had put there";
+    CEDT_ZERO_LENGTH = "cedt-zero-length", "lib/fw_table.c: acpi_parse_entries_array",
+        "a structure of the CEDT has length 0, which makes the walk fail, and cxl_acpi does not come up";
+    WINDOW_ACCEPTED = "window-accepted", "drivers/cxl/acpi.c: __cxl_parse_cfmws",
+        "a sound window becomes a decoder of the root";
+    WINDOW_CACHED = "window-cached", "drivers/cxl/acpi.c: cxl_setup_extended_linear_cache",
+        "DRAM of half the size of the window caches it";
+    WINDOW_REFUSED = "window-refused", "drivers/cxl/acpi.c: __cxl_parse_cfmws",
+        "the window becomes no decoder, and the driver goes on with the next";
+    REGION_CAPTURED = "region-captured", "drivers/cxl/core/region.c: cxl_region_attach",
+        "the running system that was captured had the region, and it is taken as it was";
+    REGION_ASSEMBLED = "region-assembled", "drivers/cxl/core/region.c: cxl_add_to_region",
+        "firmware had programmed the region, and all decoders fit together";
+    REGION_REFUSED = "region-refused", "drivers/cxl/core/region.c: cxl_add_to_region",
+        "a programmed decoder does not become part of a working region";
     NOT_MODELLED = "not-modelled", "drivers/cxl, drivers/dax",
         "CXL regions and the binding of DAX devices at run time are not modelled";
     MOVED = "moved", "no kernel function: the owner's wish",

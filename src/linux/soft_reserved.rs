@@ -1,25 +1,42 @@
-//! Soft-reserved memory: DAX devices over it, and kmem that makes them System RAM (`drivers/dax/hmem`,
-//! `drivers/dax/kmem.c`).
+//! Soft-reserved memory and CXL regions: DAX devices over them, and kmem that makes them System RAM (`drivers/dax/hmem`,
+//! `drivers/dax/cxl.c`, `drivers/dax/kmem.c`).
 
 use super::access::Status;
 use super::blocks;
+use super::cxl::Cxl;
 use super::kernel::SoftReserved;
 use super::memory_map::MemoryMap;
-use super::reason::{Reason, Subject};
+use super::reason::{Reason, Section, Subject};
 use super::rules;
 use super::state::{State, hmat};
 use super::tiers::AbstractDistance;
 use crate::range::AddressRange;
 use crate::tables::e820::E820Type;
-use crate::units::NodeId;
+use crate::topology::cxl::{Mode, numbers};
+use crate::units::{AcpiUid, NodeId};
 use alloc::vec::Vec;
 
 /// Alignment of the extent of a DAX device in both ends.
-const EXTENT_ALIGNMENT: u64 = 2 << 20;
+pub const EXTENT_ALIGNMENT: u64 = 2 << 20;
 
-/// A DAX device over soft-reserved memory.
+/// What a DAX device stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DaxParent {
+    /// Soft-reserved memory.
+    SoftReserved,
+    /// A CXL region.
+    Region,
+}
+
+/// A DAX device over soft-reserved memory or a CXL region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DaxDevice {
+    /// Its number: it is called `dax`, this and `.0`.
+    pub id: u32,
+    /// What it stands on, which has the same number.
+    pub parent: DaxParent,
+    /// The node that the device was near to when it appeared; `None` where the inputs do not tell.
+    pub near: Option<NodeId>,
     /// Its addresses.
     pub range: AddressRange,
     /// The node that its memory would belong to.
@@ -70,23 +87,93 @@ impl State<'_> {
         taken
     }
 
-    /// Loads `dax_hmem`: devices appear.
+    /// Loads `dax_hmem`: devices appear. What meets a CXL window comes last, and not at all where a committed region
+    /// holds it.
     pub(crate) fn load_dax_hmem(&mut self) {
-        let aligned =
-            |range: &AddressRange| (range.start.0 | range.end.0).checked_rem(EXTENT_ALIGNMENT) == Some(0);
-        for (range, node) in self.candidates() {
-            let meets = match self.kernel.switches.soft_reserved {
-                SoftReserved::AnyOverlap => meets_soft_reserved(&self.memory_map, &range),
-                SoftReserved::NothingElse => {
-                    meets_soft_reserved(&self.memory_map, &range) && !busy(&self.memory_map, &range)
-                }
-                SoftReserved::NoKmem => false,
-            };
-            if meets && aligned(&range) {
-                self.dax.push(DaxDevice { range, node, kmem: Kmem::Unbound });
-                self.bind_kmem();
+        let claimed: Vec<AddressRange> = self
+            .cxl
+            .iter()
+            .flat_map(|cxl| &cxl.root.claimed)
+            .filter_map(|(start, size)| AddressRange::from_base_size(*start, *size))
+            .collect();
+        let candidates = self.candidates();
+        let in_window = |(range, _): &(AddressRange, _)| claimed.iter().any(|window| window.overlaps(range));
+        let (deferred, direct): (Vec<_>, Vec<_>) = candidates.into_iter().partition(in_window);
+        for (range, node) in direct {
+            self.register_soft_reserved(range, node);
+        }
+        for (range, node) in deferred {
+            let regions = self.cxl.iter().flat_map(Cxl::committed);
+            let held = regions
+                .filter_map(|region| AddressRange::from_base_size(region.start, region.size))
+                .any(|region| region.covers(&range));
+            if !held {
+                self.register_soft_reserved(range, node);
             }
         }
+    }
+
+    /// Makes a device over a range that meets soft-reserved memory (`hmem_register_device`).
+    fn register_soft_reserved(&mut self, range: AddressRange, node: Option<NodeId>) {
+        let meets = match self.kernel.switches.soft_reserved {
+            SoftReserved::AnyOverlap => meets_soft_reserved(&self.memory_map, &range),
+            SoftReserved::NothingElse => {
+                meets_soft_reserved(&self.memory_map, &range) && !busy(&self.memory_map, &range)
+            }
+            SoftReserved::NoKmem => {
+                if meets_soft_reserved(&self.memory_map, &range) {
+                    self.notes.missing(Section::Devices, "how this version registers soft-reserved memory");
+                }
+                false
+            }
+        };
+        if !meets {
+            return;
+        }
+        // The number is spent even where no device comes of it.
+        let id = self.region_ids.allocate();
+        if aligned(&range) {
+            let near = node.and_then(|node| self.nearest_online(node));
+            let parent = DaxParent::SoftReserved;
+            self.dax.push(DaxDevice { id, parent, near, range, node, kmem: Kmem::Unbound });
+            self.bind_kmem();
+        }
+    }
+
+    /// Makes devices over committed CXL regions of volatile memory whose driver is bound, once `dax_cxl` is there.
+    pub(crate) fn add_region_devices(&mut self) {
+        if !self.loaded.iter().any(|driver| driver == "dax_cxl") {
+            return;
+        }
+        let regions: Vec<(u32, AddressRange)> = self
+            .cxl
+            .iter()
+            .flat_map(Cxl::committed)
+            .filter(|region| region.mode == Some(Mode::Ram) && region.bound == Some(true))
+            .filter_map(|region| {
+                let range = AddressRange::from_base_size(region.start, region.size)?;
+                Some((numbers(&region.name).0, range))
+            })
+            .collect();
+        for (id, range) in regions {
+            let there = self.dax.iter().any(|device| device.parent == DaxParent::Region && device.id == id);
+            // A region over RAM of the boot is there for its errors only.
+            if there || self.memory_map.touches_ram(&range) || !aligned(&range) {
+                continue;
+            }
+            let node = self.nodes.target_node(range.start, self.kernel);
+            let parent = DaxParent::Region;
+            self.dax.push(DaxDevice { id, parent, near: None, range, node, kmem: Kmem::Unbound });
+            self.bind_kmem();
+        }
+    }
+
+    /// The node itself when it is online, or the one of the least distance (`numa_map_to_online_node`).
+    fn nearest_online(&self, node: NodeId) -> Option<NodeId> {
+        if self.nodes.online.contains(node) {
+            return Some(node);
+        }
+        self.nodes.online.iter().min_by_key(|other| self.nodes.distances.get(node, *other))
     }
 
     /// Loads `kmem`: it takes the devices that are there.
@@ -108,10 +195,23 @@ impl State<'_> {
         }
     }
 
+    /// Whether a CXL region can have latency and bandwidth: only through the generic port of a host bridge.
+    fn regions_may_have_figures(&self) -> bool {
+        let bridges = self.cxl.iter().flat_map(|cxl| &cxl.bridges);
+        self.access.status == Status::Used
+            && bridges.into_iter().any(|uid| self.access.port_coordinates(AcpiUid(*uid)).is_some())
+    }
+
     fn probe_kmem(&mut self, device: &DaxDevice) -> Kmem {
         let Some(node) = device.node else { return Kmem::NoNode };
         let hmat = hmat(self.topology, self.updated.as_ref());
         let known = self.tiers.distance.contains_key(&node);
+        if device.parent == DaxParent::Region && !known && self.regions_may_have_figures() {
+            for section in [Section::Tiers, Section::Demotion, Section::Interleave] {
+                self.notes
+                    .missing(section, "the latency and bandwidth of CXL regions, which are not modelled");
+            }
+        }
         let found = if known {
             None
         } else {
@@ -137,6 +237,10 @@ impl State<'_> {
         }
         refused.unwrap_or(Kmem::Added)
     }
+}
+
+fn aligned(range: &AddressRange) -> bool {
+    (range.start.0 | range.end.0).checked_rem(EXTENT_ALIGNMENT) == Some(0)
 }
 
 fn meets_soft_reserved(map: &MemoryMap, range: &AddressRange) -> bool {

@@ -5,6 +5,7 @@ use super::added::{AddedMemory, MemoryDevice, NotAdded};
 use super::block_map::{BlockMap, GroupId};
 use super::changes::Change;
 use super::coordinates::Class;
+use super::cxl::{self, Cxl};
 use super::demotion::Demotion;
 use super::fallback::{Loads, Ranking};
 use super::hmat::Crash;
@@ -17,6 +18,7 @@ use super::nodes::{Description, Nodes, Stop};
 use super::online::Group;
 use super::quirks::Quirk;
 use super::reason::{Fact, Notes, Reason, Section, Subject, Unit};
+use super::region_ids::RegionIds;
 use super::rules;
 use super::settings::Settings;
 use super::soft_reserved::DaxDevice;
@@ -93,7 +95,12 @@ pub struct State<'a> {
     pub announced: BTreeMap<NodeId, Demotion>,
     /// What changed in the last step.
     pub(crate) changes: Vec<(Change, Reason)>,
-    /// Devices over soft-reserved memory.
+    /// CXL, once its drivers are there.
+    pub cxl: Option<Cxl>,
+    pub(crate) cxl_loaded: cxl::Loaded,
+    /// Numbers of regions and of devices over memory.
+    pub region_ids: RegionIds,
+    /// Devices over soft-reserved memory and CXL regions.
     pub dax: Vec<DaxDevice>,
     /// The kmem driver is loaded.
     pub(crate) kmem: bool,
@@ -172,6 +179,9 @@ impl<'a> State<'a> {
             moved: BTreeMap::new(),
             announced: BTreeMap::new(),
             changes: Vec::new(),
+            cxl: None,
+            cxl_loaded: cxl::Loaded::default(),
+            region_ids: RegionIds::default(),
             dax: Vec::new(),
             kmem: false,
             notes,
@@ -181,6 +191,12 @@ impl<'a> State<'a> {
         }
         for driver in &kernel.drivers {
             state.load(driver);
+        }
+        // A captured hierarchy shows that its drivers were there.
+        if kernel.drivers.is_empty() && topology.cxl.is_some() {
+            for driver in ["cxl_mem", "cxl_acpi", "cxl_pci"] {
+                state.load(driver);
+            }
         }
         // What changed so far is the boot itself.
         state.changes.clear();
@@ -267,7 +283,8 @@ impl<'a> State<'a> {
         match name.as_str() {
             "dax_hmem" => self.load_dax_hmem(),
             "kmem" => self.load_kmem(),
-            _ => {}
+            "dax_cxl" => self.add_region_devices(),
+            other => self.load_cxl(other),
         }
         true
     }

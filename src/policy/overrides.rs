@@ -115,7 +115,7 @@ impl Selector {
             }
             Self::Port(uid) => {
                 let windows = state.topology.windows.iter().flat_map(|windows| &windows.entries);
-                let behind = windows.filter(|entry| entry.targets.iter().any(|target| target.get() == *uid));
+                let behind = windows.filter(|entry| entry.targets.iter().any(|target| target == uid));
                 let sources: alloc::vec::Vec<_> = behind.map(|entry| entry.link.source).collect();
                 let known = nodes.windows.iter().filter(|window| sources.contains(&window.source));
                 known

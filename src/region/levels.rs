@@ -170,14 +170,14 @@ mod tests {
     use super::*;
 
     extern crate std;
-    use std::string::ToString;
-    use std::vec::Vec;
+    use alloc::string::ToString;
+    use alloc::vec::Vec;
 
     fn of(ways: u32, bytes: u64) -> Interleave {
         Interleave::new(Ways::from_count(ways).unwrap(), Granularity::from_bytes(ByteCount(bytes)).unwrap())
     }
 
-    fn ports(levels: Levels) -> Vec<std::string::String> {
+    fn ports(levels: Levels) -> Vec<alloc::string::String> {
         levels.levels().iter().skip(1).map(ToString::to_string).collect()
     }
 

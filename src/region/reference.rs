@@ -5,7 +5,7 @@ use crate::range::AddressRange;
 use crate::units::{ByteCount, PhysAddr, XorMap};
 
 extern crate std;
-use std::vec::Vec;
+use alloc::vec::Vec;
 
 /// A sequence of numbers that is the same for the same seed (SplitMix64).
 pub(crate) struct Random(u64);

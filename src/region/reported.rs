@@ -183,7 +183,7 @@ mod tests {
     use crate::units::XorMap;
 
     extern crate std;
-    use std::collections::BTreeSet;
+    use alloc::collections::BTreeSet;
 
     fn region(start: u64, size: u64, of: (u32, u64), root: (u32, u64)) -> Region {
         let range = AddressRange::from_base_size(PhysAddr(start), ByteCount(size)).unwrap();
@@ -198,7 +198,7 @@ mod tests {
         for of in Ways::ALL.into_iter().flat_map(|w| Granularity::ALL.map(|g| Interleave::new(w, g))) {
             let (ways, bytes) = (u64::from(of.ways.count()), of.granularity.bytes().0);
             let stripes = (0..64 * ways).flat_map(|chunk| [0, 1, bytes - 1].map(|low| chunk * bytes + low));
-            let random: std::vec::Vec<u64> = (0..2000).map(|_| random.next() >> 18).collect();
+            let random: alloc::vec::Vec<u64> = (0..2000).map(|_| random.next() >> 18).collect();
             for offset in stripes.chain(random) {
                 let position = calculate_position(ByteCount(offset), of);
                 let dpa = calculate_dpa_offset(ByteCount(offset), of);
@@ -265,7 +265,7 @@ mod tests {
             let start = 0x2_5000_0000;
             let region = region(start, u64::from(of.0) << 28, of, root);
             let granules = u64::from(of.0) * 32;
-            let given: std::vec::Vec<u64> = (0..granules)
+            let given: alloc::vec::Vec<u64> = (0..granules)
                 .map(|n| (n % u64::from(of.0), n / u64::from(of.0) * of.1))
                 .map(|(position, dpa)| {
                     let position = Position(u8::try_from(position).unwrap());
@@ -306,7 +306,7 @@ mod tests {
             assert_eq!(dpa.0, place.address.0);
             position != place.position
         });
-        assert_eq!(wrong.collect::<std::vec::Vec<_>>(), [1, 4]);
+        assert_eq!(wrong.collect::<alloc::vec::Vec<_>>(), [1, 4]);
     }
 
     #[test]

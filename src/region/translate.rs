@@ -405,9 +405,9 @@ mod tests {
     use crate::units::XorMap;
 
     extern crate std;
-    use std::collections::BTreeMap;
-    use std::string::ToString;
-    use std::vec::Vec;
+    use alloc::collections::BTreeMap;
+    use alloc::string::ToString;
+    use alloc::vec::Vec;
 
     const GIB: u64 = 1 << 30;
 

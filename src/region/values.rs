@@ -234,11 +234,11 @@ mod tests {
     use crate::units::PhysAddr;
 
     extern crate std;
-    use std::string::ToString;
+    use alloc::string::ToString;
 
     #[test]
     fn codes_are_those_of_the_registers() {
-        let codes: std::vec::Vec<(u8, u8)> =
+        let codes: alloc::vec::Vec<(u8, u8)> =
             Ways::ALL.iter().map(|ways| (ways.code().0, ways.count())).collect();
         assert_eq!(codes, [(0, 1), (1, 2), (2, 4), (3, 8), (4, 16), (8, 3), (9, 6), (10, 12)]);
         for code in 0..=255 {
@@ -251,7 +251,7 @@ mod tests {
         );
         assert_eq!(Ways::from_count(12), Some(Ways::TWELVE));
         assert_eq!(Ways::from_count(9), None);
-        let bytes: std::vec::Vec<u64> = Granularity::ALL.iter().map(|g| g.bytes().0).collect();
+        let bytes: alloc::vec::Vec<u64> = Granularity::ALL.iter().map(|g| g.bytes().0).collect();
         assert_eq!(bytes, [256, 512, 1024, 2048, 4096, 8192, 16384]);
         for code in 0..300 {
             let granularity = Granularity::try_from(InterleaveGranularity(code));

@@ -275,7 +275,7 @@ mod tests {
     }
 
     fn maps(maps: &[u64]) -> XorMaps {
-        let maps: std::vec::Vec<XorMap> = maps.iter().copied().map(XorMap).collect();
+        let maps: alloc::vec::Vec<XorMap> = maps.iter().copied().map(XorMap).collect();
         XorMaps::new(&maps).unwrap()
     }
 

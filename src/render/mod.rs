@@ -8,6 +8,10 @@ pub mod dump_text;
 pub mod explain;
 pub mod json;
 #[cfg(feature = "alloc")]
+mod plan_cxl_json;
+#[cfg(feature = "alloc")]
+mod plan_cxl_text;
+#[cfg(feature = "alloc")]
 pub mod plan_json;
 #[cfg(feature = "alloc")]
 pub mod plan_text;

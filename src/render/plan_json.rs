@@ -1,6 +1,7 @@
 //! A plan as one JSON object: keys, shapes and units as a captured boot has them, plus `unknown` and `reasons`.
 
 use super::json::JsonWriter;
+use super::plan_cxl_json;
 use super::policy::policy_json;
 use super::steps_json::one_step;
 use crate::linux::access::{NodeAccess, SideCache};
@@ -91,6 +92,7 @@ pub fn members<W: Write>(json: &mut JsonWriter<W>, plan: &Plan) -> fmt::Result {
     demotion(json, plan)?;
     weights(json, plan)?;
     memory(json, plan)?;
+    plan_cxl_json::members(json, plan.cxl.as_ref(), plan.devices.as_deref())?;
     if plan.outcome != Outcome::Undetermined {
         accepted(json, plan)?;
         json.key("numa_faked")?;

@@ -146,9 +146,11 @@ pub struct Topology<'a> {
     /// From the first HMAT.
     pub performance: Option<performance::Performance<'a>>,
     /// From the first CEDT.
-    pub windows: Option<windows::Windows<'a>>,
+    pub windows: Option<windows::Windows>,
     /// From the first MADT.
     pub processors: Option<processors::Processors>,
+    /// The CXL hierarchy, from a running system: ACPI tables do not hold it. [`read`](Self::read) leaves it empty.
+    pub cxl: Option<cxl::CxlTree>,
     /// Further tables with the signature of one above; operating systems use the first only.
     pub further: Vec<TableBytes<'a>>,
 }

@@ -143,6 +143,8 @@ pub enum Given {
 pub enum Errno {
     /// No such block, device or file.
     NoEntry,
+    /// No such device, or none that fits.
+    NoDevice,
     /// Too large for the address space.
     TooBig,
     /// In use.
@@ -159,6 +161,7 @@ impl Errno {
     pub const fn name(self) -> &'static str {
         match self {
             Self::NoEntry => "ENOENT",
+            Self::NoDevice => "ENXIO",
             Self::TooBig => "E2BIG",
             Self::Busy => "EBUSY",
             Self::Exists => "EEXIST",
@@ -237,7 +240,9 @@ impl<'a> State<'a> {
                 match &cause {
                     Cause::Errno(_) => {}
                     Cause::NotModelled => {
-                        next.notes.missing(Section::Events, format!("{event}: not modelled"))
+                        for section in [Section::Events, Section::Devices, Section::Cxl] {
+                            next.notes.missing(section, format!("{event}: not modelled"));
+                        }
                     }
                     Cause::Undetermined(missing) => {
                         next.notes.missing(Section::Events, format!("{event}: {missing}"));

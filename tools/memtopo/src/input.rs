@@ -1,6 +1,7 @@
 //! Files, folders, standard input and the running machine, as tables and a memory map.
 
 use crate::args::{Form, Inputs};
+use crate::cxl_input::CxlInput;
 use crate::spec::Machine;
 use anyhow::{Context, Result, ensure};
 use memtopo::bundle::memory_map::{self, FirmwareMap, MapEntry, MapForm, MapKind};
@@ -36,6 +37,8 @@ pub(crate) struct Loaded {
     files: Vec<File>,
     /// Files of a `/sys/firmware/memmap` tree, by path.
     memmap: Vec<(String, String)>,
+    /// The CXL hierarchy.
+    pub(crate) cxl: CxlInput,
     /// The map of a machine description.
     described: Option<FirmwareMap>,
     options: ReadOptions,
@@ -87,9 +90,14 @@ impl Loaded {
             for path in walk(&part)? {
                 self.member(&path, hint)?;
             }
+            if part.ends_with("bus/cxl/devices") {
+                for path in self.cxl.links(&part)? {
+                    self.member(&path, hint)?;
+                }
+            }
         }
         ensure!(
-            self.files.len() + self.memmap.len() > before,
+            self.files.len() + self.memmap.len() > before || !self.cxl.is_empty(),
             "{}: no file in it can be read",
             folder.display()
         );
@@ -111,8 +119,7 @@ impl Loaded {
                     self.file(named, Some(Hint::Cdat), false)?;
                 }
             }
-            // Attributes of the CXL bus hold no table.
-            Some(SysfsFile::CxlAttribute { .. }) => {}
+            Some(SysfsFile::CxlAttribute { .. }) => self.cxl.attribute(path),
             Some(SysfsFile::AcpiTable { .. }) => self.file(read_file(path)?, hint, true)?,
             _ => self.file(read_file(path)?, hint, false)?,
         }
@@ -126,7 +133,9 @@ impl Loaded {
             let machine = Machine::parse(text).with_context(|| named.name.clone())?;
             return self.machine(&named.name, &machine).with_context(|| named.name.clone());
         }
-        self.files.push(File { named, hint, named_by_user });
+        if hint.is_some() || !self.cxl.take(&named) {
+            self.files.push(File { named, hint, named_by_user });
+        }
         Ok(())
     }
 

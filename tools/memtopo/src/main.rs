@@ -4,6 +4,8 @@
 
 mod args;
 mod cmd;
+mod cxl_input;
+mod cxl_list;
 mod events;
 mod input;
 mod policy;

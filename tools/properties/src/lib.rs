@@ -7,6 +7,7 @@
 pub mod containers;
 pub mod envelope;
 pub mod mutate;
+pub mod planning;
 pub mod seeds;
 pub mod tables;
 
@@ -19,6 +20,8 @@ pub struct Target {
     pub property: fn(&[u8]),
     /// Inputs that reach the inside, with their names.
     pub seeds: fn() -> Vec<Seed>,
+    /// How many mutations of the seeds the plain test tries, and eight times as many as truncations of each.
+    pub mutations: usize,
 }
 
 /// An input to start from: its name and its bytes.
@@ -26,24 +29,45 @@ pub type Seed = (&'static str, Vec<u8>);
 
 /// Every property.
 pub const TARGETS: &[Target] = &[
-    Target { name: "acpidump", property: containers::acpidump, seeds: seeds::acpidump },
-    Target { name: "archive", property: containers::archive, seeds: seeds::archive },
-    Target { name: "cdat", property: tables::cdat, seeds: seeds::cdat },
-    Target { name: "cdat_detection", property: containers::cdat_detection, seeds: seeds::cdat_detection },
-    Target { name: "cedt", property: tables::cedt, seeds: seeds::cedt },
-    Target { name: "concatenated", property: containers::concatenated, seeds: seeds::concatenated },
-    Target { name: "detection", property: containers::detection, seeds: seeds::detection },
-    Target { name: "dump", property: containers::dump, seeds: seeds::dump },
-    Target { name: "e820", property: tables::e820, seeds: seeds::e820 },
-    Target { name: "efi_map", property: tables::efi_map, seeds: seeds::efi_map },
-    Target { name: "hmat", property: tables::hmat, seeds: seeds::hmat },
-    Target { name: "madt", property: tables::madt, seeds: seeds::madt },
-    Target { name: "memory_image", property: containers::memory_image, seeds: seeds::memory_image },
-    Target { name: "memory_map", property: containers::memory_map, seeds: seeds::memory_map },
-    Target { name: "msct", property: tables::msct, seeds: seeds::msct },
-    Target { name: "root", property: tables::root, seeds: seeds::root },
-    Target { name: "slit", property: tables::slit, seeds: seeds::slit },
-    Target { name: "srat", property: tables::srat, seeds: seeds::srat },
+    Target { name: "acpidump", property: containers::acpidump, seeds: seeds::acpidump, mutations: 4000 },
+    Target { name: "archive", property: containers::archive, seeds: seeds::archive, mutations: 4000 },
+    Target { name: "cdat", property: tables::cdat, seeds: seeds::cdat, mutations: 4000 },
+    Target {
+        name: "cdat_detection",
+        property: containers::cdat_detection,
+        seeds: seeds::cdat_detection,
+        mutations: 4000,
+    },
+    Target { name: "cedt", property: tables::cedt, seeds: seeds::cedt, mutations: 4000 },
+    Target {
+        name: "concatenated",
+        property: containers::concatenated,
+        seeds: seeds::concatenated,
+        mutations: 4000,
+    },
+    Target { name: "detection", property: containers::detection, seeds: seeds::detection, mutations: 4000 },
+    Target { name: "dump", property: containers::dump, seeds: seeds::dump, mutations: 500 },
+    Target { name: "e820", property: tables::e820, seeds: seeds::e820, mutations: 4000 },
+    Target { name: "efi_map", property: tables::efi_map, seeds: seeds::efi_map, mutations: 4000 },
+    Target { name: "hmat", property: tables::hmat, seeds: seeds::hmat, mutations: 4000 },
+    Target { name: "madt", property: tables::madt, seeds: seeds::madt, mutations: 4000 },
+    Target {
+        name: "memory_image",
+        property: containers::memory_image,
+        seeds: seeds::memory_image,
+        mutations: 4000,
+    },
+    Target {
+        name: "memory_map",
+        property: containers::memory_map,
+        seeds: seeds::memory_map,
+        mutations: 4000,
+    },
+    Target { name: "msct", property: tables::msct, seeds: seeds::msct, mutations: 4000 },
+    Target { name: "plan", property: planning::plan, seeds: seeds::plan, mutations: 200 },
+    Target { name: "root", property: tables::root, seeds: seeds::root, mutations: 4000 },
+    Target { name: "slit", property: tables::slit, seeds: seeds::slit, mutations: 4000 },
+    Target { name: "srat", property: tables::srat, seeds: seeds::srat, mutations: 4000 },
 ];
 
 #[cfg(test)]
@@ -102,7 +126,7 @@ mod tests {
         for target in TARGETS {
             (target.property)(&[]);
             for (_, bytes) in (target.seeds)() {
-                for end in (0..=bytes.len()).rev().take(2000) {
+                for end in (0..=bytes.len()).rev().step_by(8 * bytes.len() / target.mutations + 1) {
                     (target.property)(&bytes[..end]);
                 }
             }
@@ -114,7 +138,7 @@ mod tests {
         for target in TARGETS {
             let seeds = (target.seeds)();
             let mut mutator = mutate::Mutator::new(0x6d74_6f70);
-            for round in 0..4000 {
+            for round in 0..target.mutations {
                 let (_, seed) = &seeds[round % seeds.len()];
                 (target.property)(&mutator.mutate(seed));
             }

@@ -384,3 +384,58 @@ pub fn dump() -> Vec<Seed> {
         ("srat", first(srat)),
     ]
 }
+
+/// Machines: tables, and a log with a memory map and a command line behind them.
+pub fn plan() -> Vec<Seed> {
+    use srat::{Device, GenericAffinity, LocalApicAffinity, MemoryAffinity, MemoryFlags};
+    let memory = |domain, start: u64, size: u64, flags| {
+        MemoryAffinity::new(ProximityDomain(domain), PhysAddr(start), ByteCount(size), flags)
+    };
+    let processors = written!(|w: MadtWriter in madt| {
+        (0..4).for_each(|id| w.push(&madt::LocalApic::new(id, id)));
+    });
+    let domains = written!(|w: SratWriter in srat| {
+        for id in 0..4 {
+            w.push(&LocalApicAffinity::new(ProximityDomain(u32::from(id) / 2), id));
+        }
+        w.push(&memory(0, 0, 4 * GIB, MemoryFlags::ENABLED));
+        w.push(&memory(1, 4 * GIB, 4 * GIB, MemoryFlags::ENABLED));
+        w.push(&memory(2, 8 * GIB, 8 * GIB, MemoryFlags::ENABLED.union(MemoryFlags::HOT_PLUGGABLE)));
+        w.push(&memory(2, 64 * GIB, 128 * GIB, MemoryFlags::ENABLED.union(MemoryFlags::HOT_PLUGGABLE)));
+        let bridge = Device::Acpi { hid: *b"ACPI0016", uid: AcpiUid(7) };
+        w.push(&GenericAffinity::port(ProximityDomain(3), bridge));
+    });
+    let mut distances = Vec::new();
+    let near = |from: usize, to: usize| {
+        Distance([[10, 21, 31, 31], [21, 10, 31, 31], [31, 31, 10, 41], [31, 31, 41, 10]][from][to])
+    };
+    let writer = slit::SlitWriter::new(&mut distances, Identity::default(), 4, near);
+    writer.finish(Seal::Fill).expect("small");
+    let performance = written!(|w: HmatWriter in hmat| {
+        let domains = [0, 1, 2].map(ProximityDomain);
+        for (data_type, unit, far) in
+            [(hmat::DataType::ACCESS_LATENCY, 1000, 250), (hmat::DataType::ACCESS_BANDWIDTH, 100, 30)]
+        {
+            let header = hmat::LocalityHeader::new(data_type, EntryBaseUnit(unit));
+            let cell = |row: usize, column: usize| MatrixCell(if row == column { 100 } else { far });
+            w.push_locality(&header, &domains[..2], &domains, cell).expect("small");
+        }
+        w.push(&hmat::MemoryProximityAttributes::new(domains[2], Some(domains[0])));
+    });
+    let log = |rest: &str| {
+        let map = "\nBIOS-e820: [mem 0x0000000000000000-0x000000000009ffff] usable\n\
+            BIOS-e820: [mem 0x0000000000100000-0x00000000bfffffff] usable\n\
+            BIOS-e820: [mem 0x0000000100000000-0x00000001ffffffff] usable\n\
+            BIOS-e820: [mem 0x0000000200000000-0x00000003ffffffff] soft reserved\n";
+        format!("{map}{rest}").into_bytes()
+    };
+    let tables = [&processors[..], &domains, &distances, &performance].concat();
+    let windows = first(cedt);
+    vec![
+        ("nothing", Vec::new()),
+        ("tables", tables.clone()),
+        ("tables-and-log", [&tables[..], &log("Command line: quiet movable_node\n")].concat()),
+        ("split-by-hand", log("Command line: numa=fake=4 mem=6G kernelcore=30%\n")),
+        ("with-windows", [&tables[..], &windows, &log("")].concat()),
+    ]
+}

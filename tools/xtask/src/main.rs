@@ -143,7 +143,7 @@ fn msrv(_: &[String]) -> Result<(), Failure> {
         .map(|value| value.trim_matches('"').to_owned())
         .ok_or("Cargo.toml names no rust-version")?;
     let Some(toolchain) = rustup_toolchain(&version) else {
-        return Err(format!("toolchain {version} is missing: rustup toolchain install {version}").into());
+        return Err(format!("toolchain {version} is missing: rustup toolchain install {version} --profile minimal --no-self-update").into());
     };
     // A folder of its own: artefacts of two compilers in one folder push each other out.
     process::tool("rustup")

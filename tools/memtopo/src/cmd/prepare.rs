@@ -32,7 +32,8 @@ pub(crate) fn machine<T>(args: &Machine, work: impl FnOnce(Inputs<'_>) -> Result
     let set = loaded.tables()?;
     let tables = kernel_tables(&loaded, &set);
     ensure!(!tables.is_empty(), "the inputs hold no ACPI table");
-    let topology = Topology::read(tables.iter().copied());
+    let mut topology = Topology::read(tables.iter().copied());
+    topology.cxl = loaded.cxl.tree();
     let map = match loaded.memory_map(args.memory_map.as_deref())? {
         Some(map) => map,
         None => {

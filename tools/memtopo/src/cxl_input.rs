@@ -1,0 +1,92 @@
+//! The CXL hierarchy in the inputs: what `cxl list` printed, a listing of the CXL bus, or that bus in a `/sys` tree.
+
+use crate::cxl_list;
+use crate::input::Named;
+use anyhow::{Context, Result};
+use memtopo::bundle::cxl_sysfs::CxlSysfs;
+use memtopo::topology::cxl::CxlTree;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Everything that the inputs say about the hierarchy.
+#[derive(Debug, Default)]
+pub(crate) struct CxlInput {
+    /// Of a file of its own, with the file's name; the first one counts.
+    described: Option<(String, CxlTree)>,
+    /// Of `/sys` trees.
+    bus: CxlSysfs,
+}
+
+impl CxlInput {
+    /// Takes a file that describes the hierarchy; `false` for any other file.
+    pub(crate) fn take(&mut self, file: &Named) -> bool {
+        let Some(tree) = describe(&file.bytes) else { return false };
+        match &self.described {
+            Some((first, _)) => {
+                eprintln!("memtopo: note: {}: not used, {first} describes the CXL hierarchy", file.name);
+            }
+            None => self.described = Some((file.name.clone(), tree)),
+        }
+        true
+    }
+
+    /// Adds an attribute of a copied bus. What cannot be read as text is no attribute that counts.
+    pub(crate) fn attribute(&mut self, path: &Path) {
+        if let Ok(text) = fs::read_to_string(path) {
+            self.bus.attribute(&path.to_string_lossy(), &text);
+        }
+    }
+
+    /// Adds the objects that a bus folder links to, as that of a running system does, and returns their CDATs.
+    pub(crate) fn links(&mut self, folder: &Path) -> Result<Vec<PathBuf>> {
+        let mut tables = Vec::new();
+        for entry in entries(folder)? {
+            // A copy may have kept the link and lost what it leads to.
+            let Some(place) = fs::canonicalize(&entry).ok().filter(|_| entry.is_symlink()) else { continue };
+            self.bus.link(&entry.to_string_lossy(), &place.to_string_lossy());
+            for file in entries(&place)? {
+                if let Ok(target) = fs::read_link(&file) {
+                    self.bus.link(&file.to_string_lossy(), &target.to_string_lossy());
+                } else if file.ends_with("CDAT") {
+                    tables.push(file);
+                } else if file.is_file() {
+                    self.attribute(&file);
+                } else if ["ram", "pmem"].iter().any(|partition| file.ends_with(partition)) {
+                    entries(&file)?.iter().for_each(|file| self.attribute(file));
+                }
+            }
+        }
+        Ok(tables)
+    }
+
+    /// Whether there is nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.described.is_none() && self.bus.objects.is_empty()
+    }
+
+    /// The hierarchy.
+    pub(crate) fn tree(&self) -> Option<CxlTree> {
+        match &self.described {
+            Some((_, tree)) => Some(tree.clone()),
+            None => (!self.bus.objects.is_empty()).then(|| CxlTree::from_sysfs(&self.bus)),
+        }
+    }
+}
+
+fn describe(bytes: &[u8]) -> Option<CxlTree> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    if text.trim_start().starts_with(['[', '{']) {
+        let value = serde_json::from_str(text).ok().filter(cxl_list::is_cxl_list)?;
+        return Some(cxl_list::read(&value));
+    }
+    CxlSysfs::is_listing(text).then(|| CxlTree::from_sysfs(&CxlSysfs::read_listing(text)))
+}
+
+/// What is in a folder, in order of name.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let place = || folder.display().to_string();
+    let paths = fs::read_dir(folder).with_context(place)?.map(|entry| Ok(entry?.path()));
+    let mut paths = paths.collect::<std::io::Result<Vec<_>>>().with_context(place)?;
+    paths.sort();
+    Ok(paths)
+}

@@ -27,7 +27,10 @@ pub mod bundle;
 pub mod error;
 #[cfg(feature = "alloc")]
 pub mod linux;
+#[cfg(feature = "alloc")]
+pub mod policy;
 pub mod range;
+pub mod region;
 pub mod render;
 pub mod tables;
 #[cfg(all(test, feature = "alloc"))]

@@ -83,9 +83,8 @@ impl DistanceTable {
         if from == to && distance != LOCAL || index(to) >= self.size {
             return;
         }
-        if let Some(cell) = index(from).checked_mul(self.size).and_then(|at| at.checked_add(index(to)))
-            && let Some(place) = self.cells.get_mut(cell)
-        {
+        let cell = index(from).checked_mul(self.size).and_then(|at| at.checked_add(index(to)));
+        if let Some(place) = cell.and_then(|cell| self.cells.get_mut(cell)) {
             *place = distance;
         }
     }

@@ -11,7 +11,7 @@ use crate::topology::Source;
 use crate::topology::performance::{Content, Entry, Performance};
 use crate::units::{EntryBaseUnit, MatrixCell, NodeId, ProximityDomain, widen};
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 
 /// Offset of `Entry Base Unit` in a locality structure.
 const BASE_UNIT: u64 = 24;
@@ -132,7 +132,7 @@ fn arithmetic(cell: MatrixCell, base: EntryBaseUnit, kind: DataType, revision: u
         _ => {
             let mut text = text;
             text.push(' ');
-            text.push_str(&unit.to_string());
+            text.push_str(unit);
             text
         }
     }

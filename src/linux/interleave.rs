@@ -98,7 +98,7 @@ impl Weights {
             Fact::known("sum", sum).of(Unit::MegabytesPerSecond),
             Fact::known("common divisor", u64::from(divisor)),
         ];
-        notes.reason(Subject::Interleave, Reason::new(rules::WEIGHTS_BANDWIDTH).with(facts));
+        notes.reason(Subject::Interleave, Reason::new(rules::WEIGHTS_AUTO).with(facts));
         for (node, weight) in &raw {
             let share = WEIGHTINESS.wrapping_mul(of(*node));
             let reduced = weight.checked_div(divisor).unwrap_or(1);

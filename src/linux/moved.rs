@@ -2,11 +2,12 @@
 //! the demotion targets, is found as the kernel finds them.
 
 use super::changes::Change;
-use super::reason::{Fact, Reason, Subject};
+use super::reason::{Reason, Subject};
 use super::rules;
 use super::state::State;
 use super::tiers::{AbstractDistance, TierId};
 use crate::units::NodeId;
+use alloc::format;
 use alloc::vec::Vec;
 
 /// What it takes to undo a move.
@@ -52,15 +53,25 @@ impl State<'_> {
             return Err(MoveRefusal::NoMemory);
         }
         let from = *self.tiers.distance.get(&node).ok_or(MoveRefusal::NoTier)?;
-        let fact = Fact::known("abstract distance before", u64::try_from(from.0).unwrap_or_default());
-        let reason = Reason::new(rules::TIER_MOVED).with([fact]);
-        let reasons = self.replace_distance(node, to, Vec::from([reason]));
+        let reasons = self.replace_distance(node, to, Vec::from([moved_from(from)]));
         Ok(Moved { node, from, to, reasons })
     }
 
     /// Undoes a move: the node has its former distance and tier, and demotion targets are found anew.
     pub fn undo_move(&mut self, moved: Moved) {
         self.replace_distance(moved.node, moved.from, moved.reasons);
+    }
+
+    /// Gives several nodes distances, as [`set_distance`](Self::set_distance) does for one; nodes without memory or
+    /// tier are passed over.
+    pub fn set_distances(&mut self, wishes: impl IntoIterator<Item = (NodeId, AbstractDistance)>) {
+        for (node, to) in wishes {
+            let known = self.tiers.distance.get(&node).filter(|_| self.nodes.has_memory.contains(node));
+            if let Some(from) = known.copied() {
+                self.retype(node, to, Vec::from([moved_from(from)]));
+            }
+        }
+        self.find_demotion();
     }
 
     /// The reasons that the distance had before are given back.
@@ -70,6 +81,13 @@ impl State<'_> {
         to: AbstractDistance,
         reasons: Vec<Reason>,
     ) -> Vec<Reason> {
+        let before = self.retype(node, to, reasons);
+        self.find_demotion();
+        before
+    }
+
+    /// The same, but demotion targets stay as they are.
+    fn retype(&mut self, node: NodeId, to: AbstractDistance, reasons: Vec<Reason>) -> Vec<Reason> {
         let (from, tier) = (self.tiers.leave(node), to.tier());
         self.tiers.distance.insert(node, to);
         let nodes = self.tiers.tiers.entry(tier).or_default();
@@ -95,7 +113,14 @@ impl State<'_> {
         for reason in reasons {
             self.notes.reason(Subject::Tier(node), reason);
         }
-        self.find_demotion();
         before
     }
+}
+
+fn moved_from(from: AbstractDistance) -> Reason {
+    Reason::new(rules::TIER_MOVED).because(format!(
+        "from abstract distance {}, tier {}",
+        from.0,
+        from.tier().0
+    ))
 }

@@ -156,11 +156,15 @@ impl State<'_> {
         let own = self.zones.iter().filter(|(node, _, _)| *node == run.node());
         let spans: Vec<PageSpan> = own.map(|(_, _, pages)| pages.span).collect();
         let per_block = self.block_pages(BlockId(0), BlockId(1)).count();
-        let block = |page: u64| BlockId(page.checked_div(per_block).unwrap_or_default());
         let borders = spans.iter().flat_map(|span| [span.start, span.end]);
         let borders = borders.flat_map(|page| [page, page.saturating_sub(need)]);
-        let blocks = borders.flat_map(|page| [block(page), block(page).plus(1)]);
-        blocks.filter(|border| *border > first && *border < end).min().unwrap_or(end)
+        // A border inside a block sets that block apart.
+        let block = |page: u64| page.checked_div(per_block).map(BlockId);
+        let blocks = borders.flat_map(|page| {
+            let up = page.checked_next_multiple_of(per_block).unwrap_or(u64::MAX);
+            [block(page), block(up)]
+        });
+        blocks.flatten().filter(|border| *border > first && *border < end).min().unwrap_or(end)
     }
 
     /// The pages of blocks.

@@ -143,6 +143,8 @@ rules! {
         "the owner forbids demotion from the node, or to every node of the slower tiers";
     WEIGHTS_DEFAULT = "weights-default", "mm/mempolicy.c: reduce_interleave_weights",
         "without bandwidth every weight is 1";
+    WEIGHTS_AUTO = "weights-auto", "mm/mempolicy.c: mempolicy_set_node_perf",
+        "weights follow the narrower of read and write bandwidth that nodes with memory show for processors";
     WEIGHTS_BANDWIDTH = "weights-bandwidth", "mm/mempolicy.c: reduce_interleave_weights",
         "each weight is 32 times the node's share of all bandwidth, at least 1, reduced by their common divisor";
     WEIGHTS_BY_HAND = "weights-by-hand", "mm/mempolicy.c",
@@ -221,6 +223,8 @@ rules! {
         "the block has a hole and cannot go offline";
     BLOCK_BUSY = "block-busy", "mm/memory_hotplug.c: offline_pages",
         "a page of the block cannot be moved; taken as given";
+    BLOCK_MEMMAP = "block-memmap", "mm/sparse.c: sparse_init_nid",
+        "the page structures of the node's boot memory lie in the block, and cannot be moved";
     KERNEL_PAGES = "kernel-pages", "mm/page_isolation.c: has_unmovable_pages",
         "whether kernel memory can go offline hangs on what the running kernel had put there";
     CEDT_ZERO_LENGTH = "cedt-zero-length", "lib/fw_table.c: acpi_parse_entries_array",

@@ -4,6 +4,8 @@
 use super::added::OnlinePolicy;
 use super::command_line::parse_integer;
 use super::kernel::Kernel;
+use alloc::format;
+use alloc::string::String;
 use core::fmt;
 
 /// How the kernel picks a zone when nobody asks for one.
@@ -110,6 +112,19 @@ impl Setting {
             "auto_movable_numa_aware" => parse_flag(value).map(Self::AutoMovableNumaAware),
             "demotion_enabled" => parse_flag(value).map(Self::DemotionEnabled),
             _ => None,
+        }
+    }
+
+    /// The file that a setting of this name is written to; below `/sys/devices/system/memory` where nothing else is
+    /// said.
+    #[must_use]
+    pub fn file(name: &str) -> String {
+        match name {
+            "online_policy" | "auto_movable_ratio" | "auto_movable_numa_aware" => {
+                format!("/sys/module/memory_hotplug/parameters/{name}")
+            }
+            "demotion_enabled" => format!("/sys/kernel/mm/numa/{name}"),
+            _ => String::from(name),
         }
     }
 

@@ -319,7 +319,7 @@ impl Walks {
     ) -> Result<(), Undetermined> {
         self.last_real_domain = self.domains.largest();
         if !kernel.switches.quirks.has(Quirk::PortCollision) {
-            let ports = topology.affinity.iter().flat_map(|srat| visited(srat)).filter_map(enabled_port);
+            let ports = topology.affinity.iter().flat_map(visited).filter_map(enabled_port);
             self.last_real_domain = self.last_real_domain.max(ports.max());
         }
         let mut next = self.last_real_domain.map_or(0, |domain| domain.0.saturating_add(1));

@@ -267,9 +267,10 @@ impl<'a> State<'a> {
             return false;
         }
         let needs: &[&str] = match name.as_str() {
-            // It takes the function that adds devices from there.
+            "cxl_acpi" | "cxl_port" | "dax_cxl" => &["cxl_core"],
+            "cxl_mem" => &["cxl_core", "cxl_port"],
+            // The memory devices that it finds are attached by the other (seen on 7.2.12).
             "cxl_pci" => &["cxl_mem"],
-            "cxl_acpi" | "cxl_mem" | "cxl_port" | "dax_cxl" => &["cxl_core"],
             "cxl_pmem" => &["cxl_core", "libnvdimm"],
             "nd_pmem" | "nfit" => &["libnvdimm"],
             _ => &[],

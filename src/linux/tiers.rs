@@ -26,12 +26,6 @@ impl AbstractDistance {
     /// What kmem gives memory of which nothing is known.
     pub const KMEM: Self = Self(Self::DRAM.0 * 5);
 
-    /// The distance in the middle of a tier; `None` for a number that no distance has.
-    #[must_use]
-    pub fn middle_of(tier: TierId) -> Option<Self> {
-        tier.0.checked_mul(128).and_then(|start| start.checked_add(64)).map(Self)
-    }
-
     /// The tier of memory at this distance.
     #[must_use]
     pub const fn tier(self) -> TierId {
@@ -162,7 +156,12 @@ impl Tiers {
             }
             match &self.reference {
                 None => {
-                    let detail = format!("node {node} {}", figures(&own));
+                    let Coordinates { read_latency, write_latency, read_bandwidth, write_bandwidth } = own;
+                    let detail = format!(
+                        "{read_latency}+{write_latency}={} ns; {read_bandwidth}+{write_bandwidth}={} MB/s",
+                        own.latency(),
+                        own.bandwidth()
+                    );
                     let reason = Reason::new(rules::REFERENCE).with(facts).because(detail);
                     notes.reason(Subject::Reference, reason);
                     self.reference = Some((node, own));

@@ -229,7 +229,7 @@ impl Screen<'_> {
             .try_for_each(|same| plan_text::explain(out, title, same, self.colour))
     }
 
-    const fn title<'t>(self, text: &'t str) -> super::style::Painted<&'t str> {
+    const fn title(self, text: &str) -> super::style::Painted<&str> {
         self.colour.paint(Style::Title, text)
     }
 }

@@ -16,6 +16,8 @@ pub mod plan_json;
 #[cfg(feature = "alloc")]
 pub mod plan_text;
 #[cfg(feature = "alloc")]
+pub mod policy;
+#[cfg(feature = "alloc")]
 mod steps_json;
 #[cfg(feature = "alloc")]
 pub mod steps_text;

@@ -2,6 +2,7 @@
 
 use super::json::JsonWriter;
 use super::plan_cxl_json;
+use super::policy::policy_json;
 use super::steps_json::one_step;
 use crate::linux::access::{NodeAccess, SideCache};
 use crate::linux::demotion::Demotion;
@@ -11,6 +12,7 @@ use crate::linux::node_set::NodeSet;
 use crate::linux::nodes::Description;
 use crate::linux::plan::{BlockPlan, Masks, NodePlan, Outcome, Plan};
 use crate::linux::reason::{Reason, Subject};
+use crate::policy::PolicyPlan;
 use crate::units::NodeId;
 use alloc::collections::BTreeMap;
 use core::fmt::{self, Write};
@@ -20,28 +22,33 @@ pub const SCHEMA: &str = "memtopo.plan/1";
 
 /// Writes the plan.
 pub fn plan_json<W: Write>(out: W, plan: &Plan) -> fmt::Result {
-    let mut json = JsonWriter::new(out);
-    json.begin_object()?;
-    json.key("schema")?;
-    json.string(SCHEMA)?;
-    members(&mut json, plan)?;
-    json.end_object()?;
-    json.into_inner().write_char('\n')
+    whole_json(out, plan, None, None)
 }
 
-/// Writes the plan and what events make of it.
-pub fn plan_and_steps_json<W: Write>(out: W, plan: &Plan, steps: &[Step<'_>]) -> fmt::Result {
+/// Writes the plan, what events make of it, and what its owner would make of it.
+pub fn whole_json<W: Write>(
+    out: W,
+    plan: &Plan,
+    steps: Option<&[Step<'_>]>,
+    owner: Option<&PolicyPlan>,
+) -> fmt::Result {
     let mut json = JsonWriter::new(out);
     json.begin_object()?;
     json.key("schema")?;
     json.string(SCHEMA)?;
     members(&mut json, plan)?;
-    json.key("steps")?;
-    json.begin_array()?;
-    for step in steps {
-        one_step(&mut json, step)?;
+    if let Some(steps) = steps {
+        json.key("steps")?;
+        json.begin_array()?;
+        for step in steps {
+            one_step(&mut json, step)?;
+        }
+        json.end_array()?;
     }
-    json.end_array()?;
+    if let Some(owner) = owner {
+        json.key("policy")?;
+        policy_json(&mut json, owner)?;
+    }
     json.end_object()?;
     json.into_inner().write_char('\n')
 }
@@ -113,7 +120,7 @@ pub fn members<W: Write>(json: &mut JsonWriter<W>, plan: &Plan) -> fmt::Result {
     json.end_array()
 }
 
-fn set<W: Write>(json: &mut JsonWriter<W>, nodes: &NodeSet) -> fmt::Result {
+pub(super) fn set<W: Write>(json: &mut JsonWriter<W>, nodes: &NodeSet) -> fmt::Result {
     numbers(json, nodes.iter())
 }
 
@@ -235,17 +242,21 @@ pub(super) fn targets<'p, W: Write>(
     json.begin_object()?;
     for (node, demotion) in targets {
         json.key(format_args!("{node}"))?;
-        if demotion.preferred.is_empty() {
-            json.null()?;
-            continue;
-        }
-        json.begin_object_inline()?;
-        json.key("preferred")?;
-        set(json, &demotion.preferred)?;
-        json.key("fallback")?;
-        set(json, &demotion.fallback)?;
-        json.end_object()?;
+        targets_of_one(json, demotion)?;
     }
+    json.end_object()
+}
+
+/// The targets of one node; `null` where it has none.
+pub(super) fn targets_of_one<W: Write>(json: &mut JsonWriter<W>, demotion: &Demotion) -> fmt::Result {
+    if demotion.preferred.is_empty() {
+        return json.null();
+    }
+    json.begin_object_inline()?;
+    json.key("preferred")?;
+    set(json, &demotion.preferred)?;
+    json.key("fallback")?;
+    set(json, &demotion.fallback)?;
     json.end_object()
 }
 

@@ -9,13 +9,15 @@ use crate::linux::rules;
 use crate::linux::state::State;
 use crate::linux::zones::Zone;
 use crate::range::AddressRange;
+use crate::units::{NodeId, PhysAddr};
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 impl State<'_> {
     /// Plugs an ACPI memory device in.
-    pub(super) fn plug(&mut self, device: &MemoryDevice) -> Result<(), Stop> {
+    pub(super) fn plug(&mut self, device: &MemoryDevice) -> Result<(), Box<Stop>> {
         if self.devices.iter().any(|known| known.range.overlaps(&device.range)) {
             return Err(Stop::errno(Errno::Exists, "emulator", rules::DEVICE_THERE));
         }
@@ -28,16 +30,13 @@ impl State<'_> {
                 NotAdded::Occupied => (Errno::Exists, rules::ADD_OCCUPIED),
                 NotAdded::BeyondLimit => (Errno::TooBig, rules::ADD_BEYOND),
             };
-            Stop::errno(errno, "add", rule).because(format!(
-                "{}, in blocks of {} MiB",
-                device.range,
-                self.blocks.size.0 >> 20
-            ))
+            let detail = format!("{}, in blocks of {} MiB", device.range, self.blocks.size.0 >> 20);
+            Stop::with(Cause::Errno(errno), Some(String::from("add")), Reason::new(rule).because(detail))
         })
     }
 
     /// Asks an ACPI memory device back (`drivers/acpi/scan.c: acpi_scan_hot_remove`).
-    pub(super) fn unplug(&mut self, range: &AddressRange, outcome: Option<Given>) -> Result<(), Stop> {
+    pub(super) fn unplug(&mut self, range: &AddressRange, outcome: Option<Given>) -> Result<(), Box<Stop>> {
         let Some(place) = self.devices.iter().position(|known| known.range == *range) else {
             return Err(Stop::errno(Errno::NoEntry, "del", rules::NO_DEVICE));
         };
@@ -82,7 +81,7 @@ impl State<'_> {
     }
 
     /// One write to the `state` file of a block.
-    pub(super) fn online_block(&mut self, block: BlockId, kind: OnlineKind) -> Result<(), Stop> {
+    pub(super) fn online_block(&mut self, block: BlockId, kind: OnlineKind) -> Result<(), Box<Stop>> {
         let at = format!("memory{block}/state");
         match self.blocks.get(block).map(|run| run.state) {
             None => Err(Stop::errno(Errno::NoEntry, at, rules::NO_BLOCK)),
@@ -95,7 +94,7 @@ impl State<'_> {
     }
 
     /// One write of `offline` to the `state` file of a block.
-    pub(super) fn offline_block(&mut self, block: BlockId, outcome: Option<Given>) -> Result<(), Stop> {
+    pub(super) fn offline_block(&mut self, block: BlockId, outcome: Option<Given>) -> Result<(), Box<Stop>> {
         let at = format!("memory{block}/state");
         let end = block.plus(1);
         let invalid = |at: String, rule| Err(Stop::errno(Errno::Invalid, at, rule));
@@ -114,18 +113,50 @@ impl State<'_> {
         match outcome {
             Some(Given::Busy) => return Err(Stop::errno(Errno::Busy, at, rules::BLOCK_BUSY)),
             None if zone != Zone::Movable => return Err(undetermined(at)),
+            None if self.holds_page_structures(run.node(), &self.blocks.range(block, end)) => {
+                return Err(Stop::errno(Errno::Busy, at, rules::BLOCK_MEMMAP));
+            }
             _ => self.take_offline(block, end),
         }
         Ok(())
     }
 }
 
-/// Kernel memory may hold pages that cannot move.
-fn undetermined(at: String) -> Stop {
-    let missing = "the outcome, as \"result\":\"ok\" or \"result\":\"EBUSY\"";
-    Stop {
-        cause: Cause::Undetermined(String::from(missing)),
-        at: Some(at),
-        reason: Reason::new(rules::KERNEL_PAGES),
+impl State<'_> {
+    /// Whether the page structures of the boot memory of a node lie in a range: they take the highest addresses of the
+    /// node that have room for all of them, in its movable zone too (`mm/sparse.c: sparse_init_nid`).
+    fn holds_page_structures(&self, node: NodeId, range: &AddressRange) -> bool {
+        /// Page structures of one section of 128 MiB, and their alignment.
+        const OF_SECTION: u64 = 2 << 20;
+        // With movable_node they go to a node without a movable zone.
+        if self.kernel.command_line.movable_node {
+            return false;
+        }
+        let own = || self.nodes.pieces.iter().filter(|piece| piece.node == Some(node));
+        let section = |address: u64| address >> 27;
+        let (mut sections, mut counted) = (0_u64, None);
+        for piece in own() {
+            let (first, last) = (section(piece.range.start.0), section(piece.range.end.0.saturating_sub(1)));
+            let first = counted.map_or(first, |counted: u64| first.max(counted.saturating_add(1)));
+            sections = sections.saturating_add(last.saturating_add(1).saturating_sub(first));
+            counted = Some(last);
+        }
+        let size = sections.saturating_mul(OF_SECTION);
+        let place = own().rev().find_map(|piece| {
+            // The node's own data took the top before.
+            let end = piece.range.end.0.checked_sub(NODE_DATA)? & !(OF_SECTION.saturating_sub(1));
+            let start = end.checked_sub(size).filter(|start| *start >= piece.range.start.0)?;
+            Some(AddressRange::new(PhysAddr(start), piece.range.end))
+        });
+        place.is_some_and(|place| place.overlaps(range))
     }
+}
+
+/// What a node's own data take, at most: no more than 2 MiB are lost to it and to alignment.
+const NODE_DATA: u64 = 172 << 10;
+
+/// Kernel memory may hold pages that cannot move.
+fn undetermined(at: String) -> Box<Stop> {
+    let missing = String::from("the outcome, as \"result\":\"ok\" or \"result\":\"EBUSY\"");
+    Stop::with(Cause::Undetermined(missing), Some(at), Reason::new(rules::KERNEL_PAGES))
 }

@@ -214,13 +214,12 @@ struct Stop {
 }
 
 impl Stop {
-    fn errno(errno: Errno, at: impl Into<String>, rule: Rule) -> Self {
-        Self { cause: Cause::Errno(errno), at: Some(at.into()), reason: Reason::new(rule) }
+    fn errno(errno: Errno, at: impl Into<String>, rule: Rule) -> Box<Self> {
+        Self::with(Cause::Errno(errno), Some(at.into()), Reason::new(rule))
     }
 
-    fn because(mut self, detail: impl Into<String>) -> Self {
-        self.reason = self.reason.because(detail);
-        self
+    fn with(cause: Cause, at: Option<String>, reason: Reason) -> Box<Self> {
+        Box::new(Self { cause, at, reason })
     }
 }
 
@@ -236,11 +235,14 @@ impl<'a> State<'a> {
         let changes = core::mem::take(&mut next.changes);
         match result {
             Ok(()) => Ok((next, changes)),
-            Err(Stop { cause, at, reason }) => {
+            Err(stop) => {
+                let Stop { cause, at, reason } = *stop;
                 match &cause {
                     Cause::Errno(_) => {}
                     Cause::NotModelled => {
-                        next.notes.missing(Section::Events, format!("{event}: not modelled"))
+                        for section in [Section::Events, Section::Devices, Section::Cxl] {
+                            next.notes.missing(section, format!("{event}: not modelled"));
+                        }
                     }
                     Cause::Undetermined(missing) => {
                         next.notes.missing(Section::Events, format!("{event}: {missing}"));
@@ -251,17 +253,17 @@ impl<'a> State<'a> {
         }
     }
 
-    fn step(&mut self, event: &Event<'a>) -> Result<(), Stop> {
+    fn step(&mut self, event: &Event<'a>) -> Result<(), Box<Stop>> {
         match event {
             Event::Load { driver } => {
                 if self.load(driver) {
                     return Ok(());
                 }
-                Err(Stop::errno(Errno::Exists, driver.as_str(), rules::DRIVER_THERE))
+                Err(Stop::errno(Errno::Exists, "insmod", rules::DRIVER_THERE))
             }
             Event::Set { name, value } => {
                 let Some(setting) = Setting::parse(name, value) else {
-                    return Err(Stop::errno(Errno::Invalid, name.as_str(), rules::SETTING_INVALID));
+                    return Err(Stop::errno(Errno::Invalid, Setting::file(name), rules::SETTING_INVALID));
                 };
                 self.settings.set(setting);
                 self.changed(Change::Set(setting), Reason::new(rules::SETTING));
@@ -277,7 +279,7 @@ impl<'a> State<'a> {
             | Event::DeleteRegion { .. }
             | Event::BindDax { .. }
             | Event::UnbindDax { .. } => {
-                Err(Stop { cause: Cause::NotModelled, at: None, reason: Reason::new(rules::NOT_MODELLED) })
+                Err(Stop::with(Cause::NotModelled, None, Reason::new(rules::NOT_MODELLED)))
             }
         }
     }

@@ -7,12 +7,13 @@ use crate::linux::rules;
 use crate::linux::state::State;
 use crate::linux::tiers::{AbstractDistance, TierId};
 use crate::units::NodeId;
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
 
 impl State<'_> {
     /// Moves a node to a tier. Back in the tier that it came from it has its own distance again.
-    pub(super) fn obey_move(&mut self, node: NodeId, tier: TierId) -> Result<(), Stop> {
+    pub(super) fn obey_move(&mut self, node: NodeId, tier: TierId) -> Result<(), Box<Stop>> {
         let at = format!("node{node}");
         let Some(from) = self.tiers.tier_of(node) else {
             return Err(Stop::errno(Errno::Invalid, at, rules::MOVE_NO_MEMORY));
@@ -20,9 +21,10 @@ impl State<'_> {
         if from == tier {
             return Ok(());
         }
-        let Some(middle) = AbstractDistance::middle_of(tier) else {
+        let middle = tier.middle();
+        if middle.tier() != tier {
             return Err(Stop::errno(Errno::Invalid, at, rules::MOVE_NO_TIER));
-        };
+        }
         let known = self.tiers.distance.get(&node).copied().unwrap_or(AbstractDistance::DRAM);
         let own = *self.moved.entry(node).or_insert(known);
         let back = own.tier() == tier;

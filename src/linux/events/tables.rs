@@ -17,11 +17,12 @@ use crate::linux::tiers::{AbstractDistance, Tiers};
 use crate::topology::Topology;
 use crate::topology::performance::Performance;
 use crate::units::NodeId;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 impl<'a> State<'a> {
     /// A table has new contents.
-    pub(super) fn update_table(&mut self, update: &TableUpdate<'a>) -> Result<(), Stop> {
+    pub(super) fn update_table(&mut self, update: &TableUpdate<'a>) -> Result<(), Box<Stop>> {
         match update {
             TableUpdate::Hmat(table) => {
                 self.offered = Some(Performance::read(table));
@@ -30,7 +31,7 @@ impl<'a> State<'a> {
                     return Ok(());
                 }
                 self.changed(Change::TableUpdated("HMAT"), Reason::new(rules::HMAT_READ_AGAIN));
-                self.evaluate().map_err(|Crash(reason)| Stop { cause: Cause::NotModelled, at: None, reason })
+                self.evaluate().map_err(|Crash(reason)| Stop::with(Cause::NotModelled, None, reason))
             }
             TableUpdate::Cdat(_) => {
                 self.changed(Change::TableUpdated("CDAT"), Reason::new(rules::CDAT_NOT_READ_AGAIN));
@@ -70,7 +71,12 @@ impl<'a> State<'a> {
         self.find_weights();
 
         let before = core::mem::take(&mut self.tiers);
-        self.tiers = Tiers { top: before.top, ..Tiers::default() };
+        self.tiers = Tiers {
+            top: before.top,
+            limits: before.limits.clone(),
+            quirks: before.quirks,
+            ..Tiers::default()
+        };
         let dram = Self::dram_nodes(&self.nodes);
         self.tiers.find_reference(&dram, &self.nodes, &self.access, self.kernel, &mut self.notes);
         for (node, distance) in &before.distance {

@@ -68,8 +68,8 @@ pub struct Report {
     pub lacking: BTreeMap<String, usize>,
 }
 
-/// Parts that a plan may lack as a whole, because they come with later versions of the model. A report counts them.
-const LATER: [&str; 5] = ["devices", "memory", "zones", "steps", "node.*.memory_blocks"];
+/// Parts that a plan may lack as a whole, as it may the steps: a report counts them apart from differences, and says so.
+const LATER: [&str; 2] = ["devices", "cxl"];
 
 impl Report {
     /// How many values agree.
@@ -86,7 +86,7 @@ type Facts = BTreeMap<String, Value>;
 pub fn compare(observed: &Value, answer: &Value, kind: Answer) -> Report {
     let kernel = flatten(observed, kind);
     let mut other = flatten(answer, kind);
-    let unknown = names_of_unknown(&answer["unknown"]);
+    let unknown = unknown_paths(answer);
     let maps: BTreeSet<String> = kernel
         .keys()
         .filter(|path| path.starts_with("e820."))
@@ -103,10 +103,10 @@ pub fn compare(observed: &Value, answer: &Value, kind: Answer) -> Report {
             None if kind == Answer::Plan && unknown.iter().any(|name| covers(name, &path)) => {
                 report.unknown.push(path)
             }
-            None if kind == Answer::Plan
-                && LATER.contains(&&*part(&path))
-                && !answered.contains(&part(&path)) =>
-            {
+            None if kind == Answer::Plan && answer["steps"].is_null() && path.starts_with("steps.") => {
+                *report.lacking.entry("steps".to_owned()).or_default() += 1;
+            }
+            None if kind == Answer::Plan && may_lack(&part(&path)) && !answered.contains(&part(&path)) => {
                 *report.lacking.entry(part(&path)).or_default() += 1;
             }
             found => report.differences.push(Difference { path, kernel: Some(value), answer: found }),
@@ -125,19 +125,57 @@ pub fn compare(observed: &Value, answer: &Value, kind: Answer) -> Report {
 
 /// The part of a capture that a path belongs to.
 fn part(path: &str) -> String {
-    let mut parts = path.split('.');
-    match (parts.next(), parts.nth(1)) {
-        (Some("node"), Some("memory_blocks")) => "node.*.memory_blocks".to_owned(),
-        (first, _) => first.unwrap_or_default().to_owned(),
+    if let Some(inside) = after_event(path) {
+        return format!("steps.*.after.{}", part(inside));
     }
+    path.split('.').next().unwrap_or_default().to_owned()
 }
 
-/// Whether an entry of `unknown` names this path: itself, or a part of the tree above it; `*` is any one part.
+/// The path within the state behind an event.
+fn after_event(path: &str) -> Option<&str> {
+    path.strip_prefix("steps.")?.split_once('.')?.1.strip_prefix("after.")
+}
+
+/// Whether a part may be lacking, at the boot or behind an event.
+fn may_lack(part: &str) -> bool {
+    LATER.contains(&part.strip_prefix("steps.*.after.").unwrap_or(part))
+}
+
+/// Whether an entry of `unknown` names this path: itself, or a part of the tree above it. `*` is any one part; the
+/// number of an entry of a list may be left out.
 fn covers(name: &str, path: &str) -> bool {
-    let mut parts = path.split('.');
     // A plan that lacks everything says so by this name.
-    name == "plan"
-        || name.split('.').all(|wanted| parts.next().is_some_and(|part| wanted == "*" || wanted == part))
+    if name == "plan" {
+        return true;
+    }
+    let mut parts = path.split('.');
+    name.split('.').all(|wanted| {
+        let found = parts.next();
+        let found = match found {
+            Some(number) if number != wanted && wanted != "*" && number.parse::<u64>().is_ok() => {
+                parts.next()
+            }
+            _ => found,
+        };
+        found.is_some_and(|part| wanted == "*" || wanted == part)
+    })
+}
+
+/// What the plan cannot know: of the boot, which holds behind every event as well, and behind each event.
+fn unknown_paths(answer: &Value) -> Vec<String> {
+    let boot = names_of_unknown(&answer["unknown"]);
+    let later = boot.iter().filter(|name| *name != "steps").map(|name| format!("steps.*.after.{name}"));
+    let mut all: Vec<String> = later.collect();
+    for (index, step) in list(&answer["steps"]).iter().enumerate() {
+        let names = names_of_unknown(&step["after"]["unknown"]);
+        all.extend(names.iter().map(|name| format!("steps.{index}.after.{name}")));
+        if step["result"].is_null() {
+            all.push(format!("steps.{index}.refused_at"));
+        }
+        all.extend(names_of_unknown(&step["unknown"]).iter().map(|name| format!("steps.{index}.{name}")));
+    }
+    all.extend(boot);
+    all
 }
 
 fn names_of_unknown(unknown: &Value) -> Vec<String> {
@@ -208,14 +246,14 @@ fn state(flat: &mut Facts, start: &str, facts: &Value) {
     for section in ["nodes", "memory_tiers", "weighted_interleave"] {
         each(section, &facts[section]);
     }
-    for key in ["demotion_targets", "demotion_targets_changed"] {
-        for (node, targets) in entries(&facts[key]) {
-            let path = format!("{start}{key}.{node}");
-            if targets.is_null() {
-                flat.insert(path, Value::Null);
-            } else {
-                members(flat, &path, targets);
-            }
+    // Behind an event, what the log has announced since the boot.
+    let key = if start.is_empty() { "demotion_targets" } else { "demotion_targets_changed" };
+    for (node, targets) in entries(&facts[key]) {
+        let path = format!("{start}{key}.{node}");
+        if targets.is_null() {
+            flat.insert(path, Value::Null);
+        } else {
+            members(flat, &path, targets);
         }
     }
     for (node, values) in entries(&facts["node"]) {
@@ -242,6 +280,7 @@ fn state(flat: &mut Facts, start: &str, facts: &Value) {
             put(flat, format!("{start}zones.{}.{name}.{key}", canonical(&zone["node"])), &zone[key]);
         }
     }
+    deep(flat, &format!("{start}cxl"), &facts["cxl"]);
     for device in list(&facts["devices"]) {
         let name = device["name"].as_str().unwrap_or_default();
         // No driver is an answer.
@@ -293,6 +332,19 @@ fn entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
 fn members(flat: &mut Facts, path: &str, value: &Value) {
     for (key, value) in entries(value) {
         put(flat, format!("{path}.{key}"), value);
+    }
+}
+
+/// Objects within objects and within lists, down to plain values and lists of them.
+fn deep(flat: &mut Facts, path: &str, value: &Value) {
+    match value {
+        Value::Object(items) => {
+            items.iter().for_each(|(key, item)| deep(flat, &format!("{path}.{key}"), item))
+        }
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            items.iter().enumerate().for_each(|(index, item)| deep(flat, &format!("{path}.{index}"), item));
+        }
+        _ => put(flat, path.to_owned(), value),
     }
 }
 
@@ -357,6 +409,8 @@ mod tests {
         );
         assert!(covers("zones.*.DMA", "zones.1.DMA.spanned"));
         assert!(!covers("zones.*.DMA32", "zones.1.DMA.spanned"));
+        assert!(covers("memory.blocks.valid_zones", "memory.blocks.3.valid_zones"));
+        assert!(!covers("memory.blocks.valid_zones", "memory.blocks.3.state"));
     }
 
     #[test]
@@ -365,6 +419,19 @@ mod tests {
             ["modified", "0x4", "0x5", "ACPI NVS"], ["modified", "0x6", "0x9", "System RAM"]]});
         let plan = json!({"e820": [["modified", 0, 9, "usable"]]});
         assert_eq!(compare(&kernel, &plan, Answer::Plan).differences, []);
+    }
+
+    #[test]
+    fn cxl_objects_are_compared_to_the_last_value() {
+        let kernel = json!({"cxl": {"regions": [{"name": "region0", "targets": [1, 2], "size": "0x20"}]}});
+        let plan = json!({"cxl": {"regions": [{"name": "region0", "targets": [2, 1], "size": 32}]}});
+        let report = compare(&kernel, &plan, Answer::Plan);
+        let paths: Vec<_> = report.differences.iter().map(|difference| difference.path.as_str()).collect();
+        assert_eq!((report.total(), paths), (2, vec!["cxl.regions.0.targets"]));
+        assert_eq!(
+            compare(&kernel, &json!({}), Answer::Plan).lacking,
+            BTreeMap::from([("cxl".to_owned(), 3)])
+        );
     }
 
     #[test]

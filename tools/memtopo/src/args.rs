@@ -141,6 +141,13 @@ pub(crate) struct Machine {
 pub(crate) struct Plan {
     #[command(flatten)]
     pub(crate) machine: Machine,
+    /// What the owner of the machine wants instead, in TOML: tiers, overrides, quirks; printed beside the kernel's
+    /// layout of the boot with what differs.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// Quirks of the kernel to switch off, by name, or `off` for all of them.
+    #[arg(long, value_name = "off|LIST", value_delimiter = ',')]
+    pub(crate) quirks: Vec<String>,
     /// What happens after the boot, one JSON object a line: load, set, add_memory, remove_memory, online, offline,
     /// update_table, move_node; - for standard input.
     #[arg(long, value_name = "FILE")]

@@ -8,6 +8,7 @@ mod cxl_input;
 mod cxl_list;
 mod events;
 mod input;
+mod policy;
 mod spec;
 mod term;
 

@@ -10,6 +10,7 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("error", 0, &["units"]),
     ("range", 0, &["units"]),
     ("tables", 1, &[]),
+    ("region", 2, &[]),
     ("bundle", 2, &[]),
     ("topology", 3, &[]),
     ("linux", 4, &[]),

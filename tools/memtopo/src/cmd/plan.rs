@@ -1,64 +1,82 @@
-//! `memtopo plan`: what Linux makes of a machine.
+//! `memtopo plan`: what Linux makes of a machine, what events make of it, and what its owner would make of it.
 
 use super::prepare;
 use crate::args::{Plan, PlanFormat, When};
 use crate::events::EventFile;
 use crate::input::read_file;
-use crate::term;
-use anyhow::{Context, Error, Result};
+use crate::{policy, term};
+use anyhow::{Context, Error, Result, bail};
 use memtopo::linux::{Inputs, State, plan};
+use memtopo::policy::{Policy, PolicyPlan, apply};
 use memtopo::render::plan_text::{self, Reasons};
+use memtopo::render::policy::policy_text;
 use memtopo::render::{plan_json, steps_text};
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Runs the command.
 pub(crate) fn run(args: &Plan, color: When) -> Result<ExitCode> {
-    let events = args.events.as_deref().map(read_events).transpose()?;
-    prepare::machine(&args.machine, |inputs| match (&events, args.events.as_deref()) {
-        (Some(events), Some(path)) => with_events(args, color, inputs, events, path),
-        _ => without_events(args, color, inputs).map(|()| ExitCode::SUCCESS),
-    })
+    let policy = policy::read(args)?;
+    let file = args.events.as_deref().map(read_events).transpose()?;
+    prepare::machine(&args.machine, |inputs| print(args, color, inputs, policy.as_ref(), file.as_ref()))
 }
 
-fn without_events(args: &Plan, color: When, inputs: Inputs<'_>) -> Result<()> {
-    let plan = plan(inputs);
-    match args.format {
-        PlanFormat::Text => {
-            let colour = term::colour(color);
-            term::print(|out| plan_text::plan_text(out, &plan, colour, Reasons::Brief))
-        }
-        PlanFormat::Json => term::print(|out| plan_json::plan_json(out, &plan)),
-    }
-}
-
-fn with_events(
+fn print(
     args: &Plan,
     color: When,
     inputs: Inputs<'_>,
-    file: &EventFile,
-    path: &Path,
+    policy: Option<&Policy>,
+    file: Option<&EventFile>,
 ) -> Result<ExitCode> {
-    let events = file.events().map_err(Error::msg).with_context(|| path.display().to_string())?;
-    let (plan, steps) = match State::boot(inputs) {
-        Ok(state) => (state.plan(), state.steps(&events)),
-        Err(_) => {
+    let place = || args.events.as_deref().unwrap_or(Path::new("-")).display().to_string();
+    let events = file.map(|file| file.events().map_err(Error::msg).with_context(place)).transpose()?;
+    let (plan, steps) = match events.as_ref().map(|events| (events, State::boot(inputs))) {
+        None => (plan(inputs), None),
+        Some((events, Ok(state))) => (state.plan(), Some(state.steps(events))),
+        Some((_, Err(_))) => {
             eprintln!("memtopo: note: the kernel does not come up, so no event takes place");
-            (plan(inputs), Vec::new())
+            (plan(inputs), Some(Vec::new()))
         }
     };
+    let owner = policy.map(|policy| owner(policy, inputs)).transpose()?.flatten();
     match args.format {
         PlanFormat::Text => {
             let colour = term::colour(color);
             term::print(|out| {
                 plan_text::plan_text(out, &plan, colour, Reasons::Brief)?;
-                steps_text::steps_text(out, &steps, colour)
+                if let Some(steps) = &steps {
+                    steps_text::steps_text(out, steps, colour)?;
+                }
+                if let Some(owner) = &owner {
+                    out.write_char('\n')?;
+                    policy_text(out, owner, colour)?;
+                }
+                Ok(())
             })?;
         }
-        PlanFormat::Json => term::print(|out| plan_json::plan_and_steps_json(out, &plan, &steps))?,
+        PlanFormat::Json => {
+            term::print(|out| plan_json::whole_json(out, &plan, steps.as_deref(), owner.as_ref()))?;
+        }
     }
-    let refused = steps.len() < events.len() || steps.iter().any(|step| step.refused.is_some());
+    let wanted = events.as_ref().map_or(0, Vec::len);
+    let steps = steps.unwrap_or_default();
+    let refused = steps.len() < wanted || steps.iter().any(|step| step.refused.is_some());
     Ok(if args.strict && refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The owner's layout; `None` where the plan has none to start from.
+fn owner(policy: &Policy, inputs: Inputs<'_>) -> Result<Option<PolicyPlan>> {
+    match apply(policy, inputs) {
+        Ok(owner) => Ok(Some(owner)),
+        Err(failure) => match policy::failure(&failure) {
+            Some(message) => bail!(message),
+            None => {
+                eprintln!("memtopo: note: the policy cannot be applied: the plan has no tiers");
+                Ok(None)
+            }
+        },
+    }
 }
 
 /// The events of a file. Tables that they name are looked for beside it, then in the working folder.

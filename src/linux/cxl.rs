@@ -252,8 +252,8 @@ mod tests {
         let mut entries = vec![entry(0, GIB, E820Type::RAM)];
         entries.extend(kind.map(|kind| entry(BASE, size, kind)));
         let memory_map = FirmwareMap { form: MapForm::E820Entries, entries };
-        let mut kernel = Kernel::default();
-        kernel.drivers = drivers.iter().map(|driver| String::from(*driver)).collect();
+        let drivers = drivers.iter().map(|driver| String::from(*driver)).collect();
+        let kernel = Kernel { drivers, ..Kernel::default() };
         plan(Inputs { topology: &topology, memory_map: &memory_map, memory_devices: &[], kernel: &kernel })
     }
 

@@ -450,8 +450,7 @@ mod tests {
         let ram = AddressRange::new(PhysAddr(0), PhysAddr(GIB));
         let entries = vec![MapEntry { range: ram, kind: MapKind::E820(E820Type::RAM), place: 0 }];
         let memory_map = FirmwareMap { form: MapForm::E820Entries, entries };
-        let mut kernel = Kernel::default();
-        kernel.drivers = vec![String::from("cxl_acpi")];
+        let kernel = Kernel { drivers: vec![String::from("cxl_acpi")], ..Kernel::default() };
         let inputs =
             Inputs { topology: &topology, memory_map: &memory_map, memory_devices: &[], kernel: &kernel };
         let state = State::boot(inputs).unwrap();

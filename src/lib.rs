@@ -15,7 +15,8 @@
     )
 )]
 
-#[cfg(feature = "alloc")]
+// Tests may allocate whatever the library does.
+#[cfg(any(feature = "alloc", test))]
 extern crate alloc;
 
 // What `arbitrary` derives names the standard library.

@@ -1,4 +1,5 @@
 //! What the benches compare: inputs of a given size, and the plain loops to compare with.
 
 pub mod inputs;
+pub mod machine;
 pub mod plain;

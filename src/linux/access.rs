@@ -2,6 +2,7 @@
 
 use super::coordinates::{ByClass, Class, Coordinates, normalise};
 use super::domains::DomainMap;
+use super::first_round::FirstRound;
 use super::node_set::NodeSet;
 use super::nodes::Nodes;
 use super::quirks::{Quirk, Quirks};
@@ -140,6 +141,8 @@ pub struct Access {
     /// The matrices for write latency, read latency, write bandwidth, read bandwidth.
     pub(super) slots: [Option<usize>; 4],
     pub(super) localities: Vec<Locality>,
+    /// The first round over the first matrix, once it was needed.
+    pub(super) first_rounds: Option<[FirstRound; 2]>,
     /// Class 0 and 1 of nodes that show any.
     pub classes: [BTreeMap<NodeId, NodeAccess>; 2],
     /// Memory-side caches of nodes, by level.
@@ -178,11 +181,26 @@ impl Access {
         if !self.any_locality {
             return Vec::new();
         }
-        let mut left: Vec<usize> = (0..self.initiators.len()).collect();
         let mut slots: Vec<usize> = self.slots.iter().flatten().copied().collect();
         // Asking the same matrix twice in a row changes nothing.
         slots.dedup();
-        for locality in slots.into_iter().filter_map(|slot| self.localities.get(slot)) {
+        let Some((locality, more)) =
+            slots.split_first().and_then(|(first, more)| Some((self.localities.get(*first)?, more)))
+        else {
+            return self.initiators.iter().map(|initiator| initiator.domain).collect();
+        };
+        if self.first_rounds.is_none() {
+            self.first_rounds = Some(self.first_rounds(locality, hmat));
+        }
+        let Some([all, with_cpu]) = &self.first_rounds else { return Vec::new() };
+        let first = if class.needs_cpu() { with_cpu } else { all };
+        let mut left = first.left.get(place).cloned().unwrap_or_default();
+        let best = first.best.get(place).copied().unwrap_or_default();
+        let Some(target) = self.targets.get_mut(place) else { return Vec::new() };
+        if best != 0 {
+            target.coordinates.get_mut(class).set(locality.kind, best);
+        }
+        for locality in more.iter().copied().filter_map(|slot| self.localities.get(slot)) {
             let Some(Content::Locality(_, matrix)) =
                 hmat.entries.get(locality.entry).map(|entry| &entry.content)
             else {
@@ -192,10 +210,6 @@ impl Access {
             let mut best = 0;
             let mut kept = Vec::with_capacity(left.len());
             for number in left {
-                let Some(initiator) = self.initiators.get(number) else { continue };
-                if class.needs_cpu() && !initiator.has_cpu {
-                    continue;
-                }
                 let row = locality.rows.get(number).copied().flatten();
                 let cell =
                     row.zip(column).and_then(|(row, column)| matrix.get(row, column)).unwrap_or_default();

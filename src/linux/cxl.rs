@@ -1,10 +1,11 @@
 //! CXL after boot: root decoders, devices, what is programmed, and the regions that the drivers make of it.
 
 use super::access::Access;
-use super::kernel::Kernel;
+use super::cxl_levels::complete_granularity;
+use super::kernel::{Kernel, Version};
 use super::nodes::Nodes;
 use super::reason::{Fact, Notes, Reason, Section, Subject};
-use super::regions::{Assembly, complete_granularity};
+use super::regions::Assembly;
 use super::rules;
 use super::state::State;
 use super::windows::{Root, RootDecoder};
@@ -54,6 +55,10 @@ impl State<'_> {
         if self.cxl.is_some() {
             return;
         }
+        if self.kernel.version != Version::V7_2 {
+            self.notes.missing(Section::Cxl, "how this version treats CXL: only that of 7.2 is modelled");
+            return;
+        }
         let Some(root) = find_root(self.topology, &self.nodes, &self.access, self.kernel, &mut self.notes)
         else {
             return;
@@ -76,7 +81,15 @@ impl State<'_> {
     /// Ports, endpoints and regions appear once all of their drivers are there.
     fn probe_cxl(&mut self) {
         let Loaded { pci, mem } = self.cxl_loaded;
-        let (Some(cxl), Some(described)) = (&mut self.cxl, &self.topology.cxl) else { return };
+        let Some(cxl) = &mut self.cxl else { return };
+        let Some(described) = &self.topology.cxl else {
+            if pci {
+                let missing =
+                    "the CXL devices, which no table lists: what `cxl list -vvv` prints, or a copied /sys";
+                self.notes.missing(Section::CxlDevices, missing);
+            }
+            return;
+        };
         if pci && cxl.tree.memdevs.is_empty() {
             cxl.tree.memdevs.clone_from(&described.memdevs);
         }
@@ -135,7 +148,8 @@ fn find_root(
     if decoders.iter().any(|decoder| decoder.ways > 1 || decoder.granularity.0 == 0) {
         notes.missing(Section::CxlArithmetic, format!("a CEDT: how the windows of {} interleave", root.name));
     }
-    Some(Root { decoders, ..Root::default() })
+    let claimed = decoders.iter().map(|decoder| (decoder.start, decoder.size)).collect();
+    Some(Root { decoders, claimed, ..Root::default() })
 }
 
 fn of_capture(decoder: &Decoder) -> RootDecoder {
@@ -172,5 +186,119 @@ impl Cxl {
     /// Whether a region is of this kind and committed.
     pub fn committed(&self) -> impl Iterator<Item = &Region> {
         self.tree.regions.iter().filter(|region| region.committed == Some(true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::cxl_sysfs::CxlSysfs;
+    use crate::bundle::memory_map::{FirmwareMap, MapEntry, MapForm, MapKind};
+    use crate::linux::{Inputs, Plan, plan};
+    use crate::range::AddressRange;
+    use crate::tables::e820::E820Type;
+    use crate::units::PhysAddr;
+    use alloc::vec;
+
+    const GIB: u64 = 1 << 30;
+    const BASE: u64 = 0x1_1000_0000;
+
+    /// A bridge with a device of 1 GiB behind each of its root ports, programmed for one region, and what the memory
+    /// map says of that.
+    fn boot(root_ports: u32, kind: Option<E820Type>, drivers: &[&str]) -> Plan {
+        let root = "/sys/devices/platform/ACPI0017:00/root0";
+        let size = GIB * u64::from(root_ports);
+        let list = if root_ports == 2 { "0,1" } else { "0" };
+        // One root port: the bridge has no registers.
+        let (committed, range) = if root_ports == 1 { (0, (0, 0)) } else { (1, (BASE, size)) };
+        let mut bus = format!(
+            "{root}/dport12 -> ../../../pci0000:0c\n\
+             {root}/decoder0.0/start\t{BASE:#x}\n\
+             {root}/decoder0.0/size\t0x100000000\n\
+             {root}/decoder0.0/target_list\t12\n\
+             {root}/port1/uport -> ../../../../pci0000:0c\n\
+             {root}/port1/parent_dport -> ../../../../pci0000:0c\n\
+             {root}/port1/decoders_committed\t{committed}\n\
+             {root}/port1/decoder1.0/start\t{:#x}\n\
+             {root}/port1/decoder1.0/size\t{:#x}\n\
+             {root}/port1/decoder1.0/interleave_ways\t{root_ports}\n\
+             {root}/port1/decoder1.0/interleave_granularity\t256\n\
+             {root}/port1/decoder1.0/target_list\t{list}\n",
+            range.0, range.1
+        );
+        for number in 0..root_ports {
+            let endpoint = format!("{root}/port1/endpoint{}", number + 2);
+            let decoder = format!("{endpoint}/decoder{}.0", number + 2);
+            bus += &format!(
+                "{root}/port1/dport{number} -> ../../../../pci0000:0c/rp{number}\n\
+                 {endpoint}/uport -> ../../../../../pci0000:0c/rp{number}/dev{number}/mem{number}\n\
+                 {endpoint}/parent_dport -> ../../../../../pci0000:0c/rp{number}\n\
+                 {endpoint}/decoders_committed\t1\n\
+                 {decoder}/start\t{BASE:#x}\n\
+                 {decoder}/size\t{size:#x}\n\
+                 {decoder}/interleave_ways\t{root_ports}\n\
+                 {decoder}/interleave_granularity\t256\n\
+                 /sys/devices/pci0000:0c/rp{number}/dev{number}/mem{number}/serial\t{number}\n\
+                 /sys/devices/pci0000:0c/rp{number}/dev{number}/mem{number}/ram/size\t0x40000000\n"
+            );
+        }
+        let topology =
+            Topology { cxl: Some(CxlTree::from_sysfs(&CxlSysfs::read_listing(&bus))), ..Topology::default() };
+        let entry = |start: u64, size: u64, kind| MapEntry {
+            range: AddressRange::new(PhysAddr(start), PhysAddr(start + size)),
+            kind: MapKind::E820(kind),
+            place: 0,
+        };
+        let mut entries = vec![entry(0, GIB, E820Type::RAM)];
+        entries.extend(kind.map(|kind| entry(BASE, size, kind)));
+        let memory_map = FirmwareMap { form: MapForm::E820Entries, entries };
+        let kernel = Kernel {
+            drivers: drivers.iter().map(|driver| String::from(*driver)).collect(),
+            ..Kernel::default()
+        };
+        plan(Inputs { topology: &topology, memory_map: &memory_map, memory_devices: &[], kernel: &kernel })
+    }
+
+    const ALL: [&str; 7] = ["cxl_pmem", "cxl_acpi", "cxl_mem", "cxl_pci", "dax_hmem", "dax_cxl", "kmem"];
+
+    fn devices(plan: &Plan) -> Vec<(&str, &str)> {
+        plan.devices.iter().flatten().map(|device| (device.name.as_str(), device.parent.as_str())).collect()
+    }
+
+    #[test]
+    fn a_programmed_region_takes_its_soft_reserved_memory() {
+        let plan = boot(2, Some(E820Type::SOFT_RESERVED), &ALL);
+        assert_eq!(devices(&plan), [("dax0.0", "dax_region0")]);
+        let region = &plan.cxl.as_ref().unwrap().regions[0];
+        assert_eq!((region.committed, region.bound), (true, true));
+    }
+
+    #[test]
+    fn where_no_region_comes_of_it_dax_hmem_takes_it() {
+        // Numbers 0 and 1 are those of the failed region and of the next one.
+        let plan = boot(1, Some(E820Type::SOFT_RESERVED), &ALL);
+        assert_eq!(devices(&plan), [("dax2.0", "hmem.2")]);
+        assert!(!plan.cxl.as_ref().unwrap().regions[0].committed);
+    }
+
+    #[test]
+    fn a_region_over_ram_of_the_boot_has_no_device() {
+        let plan = boot(2, Some(E820Type::RAM), &ALL);
+        assert_eq!(devices(&plan), []);
+        assert!(plan.cxl.as_ref().unwrap().regions[0].committed);
+    }
+
+    #[test]
+    fn drivers_bring_their_part() {
+        let some = |drivers: &[&str]| {
+            let cxl = boot(2, None, drivers).cxl.unwrap();
+            (cxl.root_decoders.len(), cxl.memdevs.len(), cxl.regions.len())
+        };
+        assert_eq!(boot(2, None, &["kmem"]).cxl, None);
+        assert_eq!(some(&["cxl_acpi"]), (1, 0, 0));
+        assert_eq!(some(&["cxl_mem", "cxl_acpi"]), (1, 0, 0));
+        assert_eq!(some(&["cxl_pci", "cxl_acpi"]), (1, 2, 1));
+        // None named: the capture shows that they were there.
+        assert_eq!(some(&[]), (1, 2, 1));
     }
 }

@@ -1,7 +1,7 @@
 //! CXL and DAX as a plan shows them: under names that do not depend on the order in which devices were found.
 
 use super::cxl::Cxl;
-use super::regions::{endpoint_name, switch_name};
+use super::cxl_levels::{endpoint_name, switch_name};
 use super::soft_reserved::{DaxDevice, DaxParent, EXTENT_ALIGNMENT, Kmem};
 use super::state::State;
 use super::windows::RootDecoder;

@@ -21,6 +21,22 @@ pub struct DistanceTable {
     cells: Vec<Distance>,
 }
 
+/// The distances from one node to all others.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    from: NodeId,
+    cells: &'a [Distance],
+}
+
+impl Row<'_> {
+    /// The distance to a node.
+    #[must_use]
+    pub fn get(&self, to: NodeId) -> Distance {
+        let default = if self.from == to { LOCAL } else { REMOTE };
+        self.cells.get(index(to)).copied().unwrap_or(default)
+    }
+}
+
 fn index(node: NodeId) -> usize {
     usize::try_from(node.0).unwrap_or(usize::MAX)
 }
@@ -67,10 +83,17 @@ impl DistanceTable {
             return Self::default();
         }
         let mut table = Self::with_defaults(size);
+        let cells = |row: usize| {
+            let start = row.checked_mul(rows)?;
+            slit.cells().get(start..start.checked_add(rows)?)
+        };
         for (row, from) in &mapped {
+            let cells = cells(*row).unwrap_or_default();
+            let Some(own) = table.row_mut(*from) else { continue };
             for (column, to) in &mapped {
-                if let Some(distance) = slit.get(*row, *column) {
-                    table.set(*from, *to, distance);
+                // A diagonal that is not 10 makes the table invalid, so what is set here is valid.
+                if let (Some(distance), Some(place)) = (cells.get(*column), own.get_mut(index(*to))) {
+                    *place = Distance(*distance);
                 }
             }
         }
@@ -89,15 +112,25 @@ impl DistanceTable {
         }
     }
 
+    /// The cells of a node of the table.
+    fn row_mut(&mut self, from: NodeId) -> Option<&mut [Distance]> {
+        let start = index(from).checked_mul(self.size)?;
+        self.cells.get_mut(start..start.checked_add(self.size)?)
+    }
+
+    /// The distances from one node.
+    #[must_use]
+    pub fn row(&self, from: NodeId) -> Row<'_> {
+        let cells = index(from)
+            .checked_mul(self.size)
+            .and_then(|start| self.cells.get(start..start.checked_add(self.size)?));
+        Row { from, cells: cells.unwrap_or_default() }
+    }
+
     /// The distance between two nodes.
     #[must_use]
     pub fn get(&self, from: NodeId, to: NodeId) -> Distance {
-        let default = if from == to { LOCAL } else { REMOTE };
-        if index(to) >= self.size {
-            return default;
-        }
-        let at = index(from).checked_mul(self.size).and_then(|at| at.checked_add(index(to)));
-        at.and_then(|at| self.cells.get(at)).copied().unwrap_or(default)
+        self.row(from).get(to)
     }
 
     /// Rows and columns; 0 without a usable SLIT.

@@ -53,6 +53,23 @@ impl Score {
     }
 }
 
+/// Sums of a distance and penalties, and one for all larger ones.
+const BUCKETS: usize = 259;
+
+impl Score {
+    /// Which of [`BUCKETS`] it is in: a smaller value is never in a later one.
+    fn bucket(&self) -> usize {
+        let penalties =
+            self.penalties.map(usize::from).iter().fold(0, |sum: usize, one| sum.saturating_add(*one));
+        let sum = usize::from(self.distance.0).saturating_add(penalties);
+        if self.load < self.max_nodes {
+            return sum;
+        }
+        let carried = self.load.checked_div(self.max_nodes).and_then(|load| usize::try_from(load).ok());
+        sum.saturating_add(carried.unwrap_or(BUCKETS)).min(BUCKETS.saturating_sub(1))
+    }
+}
+
 impl fmt::Display for Score {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [lower, processors] = self.penalties.map(u8::from);
@@ -84,28 +101,6 @@ impl Ranking<'_> {
         }
     }
 
-    /// `candidates` in the order in which they stand in for `node`: the node itself first when it is one of
-    /// them, then by distance, penalties and loads.
-    ///
-    /// The kernel looks for the best one again and again. Loads do not change in between, so sorting once gives
-    /// the same order.
-    #[must_use]
-    pub fn order(&self, node: NodeId, candidates: &NodeSet, loads: &Loads) -> Vec<NodeId> {
-        // Value and node in one number: at most 257 times 1024 plus a load, then the node.
-        let key = |other: NodeId| {
-            let value = if other == node { 0 } else { self.score(node, other, loads).value() };
-            (value << 32) | u64::from(other.0)
-        };
-        let with_memory = candidates.iter().filter(|other| self.has_memory.contains(*other));
-        let mut order: Vec<u64> = with_memory.map(key).collect();
-        order.sort_unstable();
-        order
-            .into_iter()
-            .filter_map(|key| u32::try_from(key & u64::from(u32::MAX)).ok())
-            .map(NodeId)
-            .collect()
-    }
-
     /// Builds the lists of all possible nodes, each with its place in the log line `Fallback order for Node`,
     /// and the loads that are left over.
     #[must_use]
@@ -113,15 +108,42 @@ impl Ranking<'_> {
         let highest = possible.last().max(self.has_memory.last());
         let size = highest.map_or(0, |last| usize::try_from(last.0).unwrap_or_default().saturating_add(1));
         let mut loads = Loads { loads: vec![0; size], max_nodes: u64::from(max_nodes) };
-        let mut lists = Vec::new();
+        let memory: Vec<(NodeId, bool)> =
+            self.has_memory.iter().map(|node| (node, self.has_cpu.contains(node))).collect();
+        let mut lists = Vec::with_capacity(possible.len());
+        // Of one list, by distance and penalties; what is behind the largest possible sum goes to the last.
+        let mut buckets: Vec<Vec<u64>> = vec![Vec::new(); BUCKETS];
         for node in possible.iter() {
-            let order = self.order(node, self.has_memory, &loads);
-            let mut before = node;
+            let row = self.distances.row(node);
+            // The kernel looks for the best node again and again. Loads do not change in between, so sorting once gives
+            // the same order. Value and node in one number: at most 257 times 1024 plus a load, then the node.
+            for (other, has_cpu) in memory.iter().filter(|(other, _)| *other != node) {
+                let score = Score {
+                    distance: row.get(*other),
+                    penalties: [*other < node, *has_cpu],
+                    load: loads.get(*other),
+                    max_nodes: loads.max_nodes,
+                };
+                if let Some(bucket) = buckets.get_mut(score.bucket()) {
+                    bucket.push((score.value() << 32) | u64::from(other.0));
+                }
+            }
+            let mut order: Vec<NodeId> = Vec::with_capacity(memory.len());
+            // The node itself comes first, wherever others are.
+            order.extend(Some(node).filter(|node| self.has_memory.contains(*node)));
+            for bucket in buckets.iter_mut().filter(|bucket| !bucket.is_empty()) {
+                bucket.sort_unstable();
+                let numbers =
+                    bucket.drain(..).filter_map(|key| u32::try_from(key & u64::from(u32::MAX)).ok());
+                order.extend(numbers.map(NodeId));
+            }
+            let mut before = row.get(node);
             for other in &order {
-                if self.distances.get(node, *other) != self.distances.get(node, before) {
+                let distance = row.get(*other);
+                if distance != before {
                     loads.add(*other);
                 }
-                before = *other;
+                before = distance;
             }
             lists.push((node, order));
         }

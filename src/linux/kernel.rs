@@ -148,6 +148,10 @@ pub struct Config {
     pub max_nodes: u32,
     /// Local APIC ids that the kernel has room for (`MAX_LOCAL_APIC`).
     pub max_local_apic: u32,
+    /// Longest table that the kernel can map while it looks for nodes, in bytes: 64 pages (`NR_FIX_BTMAPS`). A
+    /// longer SRAT, SLIT or CEDT is passed over then. (One that needs the last page, and does not begin at a page
+    /// border, is too long as well; where tables begin is no input.)
+    pub early_table_bytes: usize,
     /// `CONFIG_CXL_ACPI`: CXL windows without memory get a node.
     pub cxl_acpi: bool,
     /// `CONFIG_NUMA_EMU`: `numa=fake=` works.
@@ -167,6 +171,7 @@ impl Default for Config {
         Self {
             max_nodes: 1024,
             max_local_apic: 32768,
+            early_table_bytes: 64 << 12,
             cxl_acpi: true,
             numa_emulation: true,
             efi_soft_reserve: true,

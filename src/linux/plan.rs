@@ -10,7 +10,7 @@ use super::locate::Places;
 use super::memory_map::{MapRange, MemoryMap, PAGE};
 use super::node_set::NodeSet;
 use super::nodes::Description;
-use super::reason::{Notes, Reason, Section, Subject, Unknown};
+use super::reason::{Notes, Reason, Section, Subject, Unknown, lacks};
 use super::settings::Settings;
 use super::srat::AcceptedMemory;
 use super::state::{Failure, Inputs, State};
@@ -209,7 +209,7 @@ pub struct Plan {
 pub fn plan(inputs: Inputs<'_>) -> Plan {
     let kernel = inputs.kernel;
     match State::boot(inputs) {
-        Ok(state) => state.plan(),
+        Ok(state) => state.into_plan(),
         Err(failure) => Plan::of_failure(*failure, kernel),
     }
 }
@@ -264,8 +264,20 @@ impl State<'_> {
     /// The state as a plan.
     #[must_use]
     pub fn plan(&self) -> Plan {
+        self.with_notes(self.memory_map.clone(), self.notes.clone())
+    }
+
+    /// The state as a plan, where nothing else is wanted of it.
+    #[must_use]
+    pub fn into_plan(mut self) -> Plan {
+        let (map, notes) = (core::mem::take(&mut self.memory_map), core::mem::take(&mut self.notes));
+        self.with_notes(map, notes)
+    }
+
+    fn with_notes(&self, map: MemoryMap, notes: Notes) -> Plan {
         let nodes = &self.nodes;
-        let told = |section| !self.notes.lacks(section);
+        let plan = Plan::empty(self.kernel, Some(map), notes);
+        let told = |section| !lacks(&plan.unknown, section);
         let online: Vec<NodeId> = nodes.online.iter().collect();
         let node_plan = |node: NodeId| NodePlan {
             node,
@@ -274,7 +286,8 @@ impl State<'_> {
             cpus: (told(Section::Cpus) && told(Section::CpuNumbers))
                 .then(|| nodes.cpu_lists.get(&node).cloned().unwrap_or_default()),
             distance: told(Section::Distances)
-                .then(|| online.iter().map(|other| nodes.distances.get(node, *other)).collect()),
+                .then(|| nodes.distances.row(node))
+                .map(|row| online.iter().map(|other| row.get(*other)).collect()),
             access: {
                 let [local, cpu] = &self.access.classes;
                 [
@@ -299,7 +312,6 @@ impl State<'_> {
         // By hand or not at all: nothing that is missing can change the weights.
         let computed = self.kernel.switches.interleave == Interleave::FromBandwidth;
         let weights = !computed || told(Section::Interleave);
-        let plan = Plan::empty(self.kernel, Some(self.memory_map.clone()), self.notes.clone());
         Plan {
             description: Some(nodes.description),
             accepted: nodes.accepted.clone(),

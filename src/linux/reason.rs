@@ -267,6 +267,8 @@ pub enum Section {
     Events,
     /// CXL decoders and regions.
     Cxl,
+    /// CXL devices and what is programmed in them.
+    CxlDevices,
     /// How CXL windows find their positions.
     CxlArithmetic,
     /// DAX devices.
@@ -293,6 +295,7 @@ impl Section {
             Self::Interleave => "weighted_interleave",
             Self::Events => "steps",
             Self::Cxl => "cxl",
+            Self::CxlDevices => "cxl.memdevs, cxl.switch_decoders, cxl.endpoint_decoders, cxl.regions",
             Self::CxlArithmetic => "cxl.root_decoders.arithmetic",
             Self::Devices => "devices",
         }
@@ -345,8 +348,13 @@ impl Notes {
     /// Whether a section cannot be told.
     #[must_use]
     pub fn lacks(&self, section: Section) -> bool {
-        self.unknown.iter().any(|unknown| {
-            unknown.section == section || matches!(unknown.section, Section::Everything | Section::Nodes)
-        })
+        lacks(&self.unknown, section)
     }
+}
+
+/// Whether a section cannot be told for what is unknown.
+pub(crate) fn lacks(unknown: &[Unknown], section: Section) -> bool {
+    unknown.iter().any(|unknown| {
+        unknown.section == section || matches!(unknown.section, Section::Everything | Section::Nodes)
+    })
 }

@@ -5,12 +5,13 @@
 //! stay with it, so the capture of a running system stands as it is. What decoders are able to do beyond what they
 //! were programmed for is not in the inputs and not checked.
 
+use super::cxl_levels::{Step, multiply, path, power_of_two_ways};
 use super::events::Errno;
 use super::reason::{Notes, Reason, Subject};
 use super::region_ids::RegionIds;
 use super::rules;
 use super::windows::RootDecoder;
-use crate::topology::cxl::{CxlTree, Decoder, DpaRange, Port, PortKind, Region, numbers};
+use crate::topology::cxl::{CxlTree, Decoder, DpaRange, Mode, Port, PortKind, Region, numbers};
 use crate::units::{ByteCount, DeviceAddr, PhysAddr};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -44,13 +45,6 @@ pub(crate) struct Assembly<'a> {
     pub(crate) ids: &'a mut RegionIds,
     /// Size of the DRAM in front of regions that have any.
     pub(crate) caches: BTreeMap<String, ByteCount>,
-}
-
-/// One step of the way from an endpoint to the root: a port, and the downstream port of it that leads back.
-struct Step {
-    port: String,
-    dport: u32,
-    is_root: bool,
 }
 
 impl Assembly<'_> {
@@ -113,7 +107,6 @@ impl Assembly<'_> {
                 return refused(Errno::NoDevice, format!("{name} leads behind the memory of the device"));
             }
             if decoder.mode.is_none() {
-                use crate::topology::cxl::Mode;
                 decoder.mode = match (base <= ram, dpa.start.0 >= ram) {
                     (true, _) => Some(Mode::Ram),
                     (false, true) => Some(Mode::Pmem),
@@ -425,31 +418,6 @@ impl Assembly<'_> {
     }
 }
 
-/// The way from a port up, nearest port first, as far as the hierarchy tells.
-fn path(tree: &CxlTree, port: &str) -> Vec<Step> {
-    let mut steps = Vec::new();
-    let mut below = tree.port(port);
-    while let Some(port) = below {
-        let parent = port.parent.as_deref().and_then(|parent| tree.port(parent));
-        let Some(parent) = parent.filter(|_| steps.len() < tree.ports.len()) else { break };
-        let dport = parent.dports.iter().find(|dport| Some(&dport.device) == port.parent_dport.as_ref());
-        let Some(dport) = dport else { break };
-        let is_root = parent.kind == PortKind::Root;
-        steps.push(Step { port: parent.name.clone(), dport: dport.id, is_root });
-        below = (!is_root).then_some(parent);
-    }
-    steps
-}
-
-/// Ways as they count for the address bits of ports below: without the factor 3.
-const fn power_of_two_ways(ways: u32) -> u32 {
-    if ways.is_power_of_two() { ways } else { ways / 3 }
-}
-
-fn multiply(granularity: ByteCount, ways: u32) -> Option<ByteCount> {
-    granularity.0.checked_mul(u64::from(ways)).map(ByteCount)
-}
-
 fn check_programming(
     decoder: &Decoder,
     ways: usize,
@@ -484,53 +452,230 @@ fn check_programming(
     Ok(())
 }
 
-/// Fills in the granularity of decoders in regions where a source leaves it out: those with one way, which the kernel
-/// programs like all others (`cxl_port_setup_targets`).
-pub(crate) fn complete_granularity(tree: &mut CxlTree, roots: &[RootDecoder]) {
-    let of_region = |name: &str| {
-        let region = tree.regions.iter().find(|region| region.name == name)?;
-        let root = roots.iter().find(|root| {
-            region.root_decoder.as_deref().is_some_and(|name| numbers(name) == (0, root.index))
-        })?;
-        Some((region.granularity?, root.ways))
-    };
-    let found: Vec<(usize, ByteCount)> = tree
-        .decoders
-        .iter()
-        .enumerate()
-        .filter(|(_, decoder)| decoder.granularity.is_none())
-        .filter_map(|(place, decoder)| {
-            let (mut granularity, root_ways) = of_region(decoder.region.as_deref()?)?;
-            let kind = tree.port(&decoder.port)?.kind;
-            if kind == PortKind::Endpoint {
-                return Some((place, granularity));
-            }
-            // From the root down to this port, every level takes its turn.
-            granularity = multiply(granularity, power_of_two_ways(root_ways))?;
-            for step in path(tree, &decoder.port).iter().rev().filter(|step| !step.is_root) {
-                let above = tree.decoders_of(&step.port).find(|above| above.region == decoder.region)?;
-                granularity = multiply(granularity, above.ways)?;
-            }
-            Some((place, granularity))
-        })
-        .collect();
-    for (place, granularity) in found {
-        if let Some(decoder) = tree.decoders.get_mut(place) {
-            decoder.granularity = Some(granularity);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tables::cedt::{InterleaveArithmetic, WindowRestrictions};
+    use crate::topology::cxl::{Dport, Memdev};
+    use crate::units::AcpiUid;
+    use alloc::borrow::ToOwned;
+    use alloc::string::ToString;
+
+    const MIB: u64 = 1 << 20;
+    const BASE: u64 = 0x2_5000_0000;
+
+    fn port(
+        name: &str,
+        kind: PortKind,
+        host: &str,
+        above: Option<(&str, &str)>,
+        dports: &[(u32, &str)],
+    ) -> Port {
+        Port {
+            name: name.to_owned(),
+            kind,
+            host: Some(host.to_owned()),
+            parent: above.map(|(parent, _)| parent.to_owned()),
+            parent_dport: above.map(|(_, dport)| dport.to_owned()),
+            dports: dports
+                .iter()
+                .map(|(id, device)| Dport { id: *id, device: (*device).to_owned() })
+                .collect(),
+            decoders_committed: Some(0),
         }
     }
-}
 
-/// The name that does not depend on the order in which devices were found: `device SERIAL/decoder.INDEX`.
-#[must_use]
-pub fn endpoint_name(tree: &CxlTree, decoder: &Decoder) -> Option<String> {
-    let memdev = tree.memdev_of(tree.port(&decoder.port)?)?;
-    Some(format!("device {}/decoder.{}", memdev.serial?, decoder.index))
-}
+    /// Programs the next decoder of a port.
+    fn program(
+        tree: &mut CxlTree,
+        name: &str,
+        (start, size): (u64, u64),
+        granularity: u64,
+        targets: &[u32],
+        ways: u32,
+    ) {
+        let port = tree.ports.iter_mut().find(|port| port.name == name).unwrap();
+        let index = port.decoders_committed.unwrap();
+        port.decoders_committed = Some(index + 1);
+        tree.decoders.push(Decoder {
+            name: format!("decoder{}.{index}", numbers(name).0),
+            port: name.to_owned(),
+            index,
+            start: PhysAddr(start),
+            size: ByteCount(size),
+            ways,
+            granularity: Some(ByteCount(granularity)),
+            targets: targets.to_vec(),
+            target_type: None,
+            locked: Some(false),
+            region: None,
+            dpa: None,
+            mode: None,
+            root: None,
+        });
+    }
 
-/// The same for a decoder of a bridge or switch: `port HOST/decoder.INDEX`.
-#[must_use]
-pub fn switch_name(tree: &CxlTree, decoder: &Decoder) -> Option<String> {
-    let host = tree.port(&decoder.port)?.host.as_deref()?;
-    Some(format!("port {host}/decoder.{}", decoder.index))
+    /// One host bridge, two root ports, a device of 512 MiB behind each.
+    fn machine() -> CxlTree {
+        let ports = vec![
+            port("root0", PortKind::Root, "ACPI0017:00", None, &[(12, "pci0000:0c")]),
+            port(
+                "port1",
+                PortKind::Switch,
+                "pci0000:0c",
+                Some(("root0", "pci0000:0c")),
+                &[(0, "rp0"), (1, "rp1")],
+            ),
+            port("endpoint2", PortKind::Endpoint, "mem0", Some(("port1", "rp0")), &[]),
+            port("endpoint3", PortKind::Endpoint, "mem1", Some(("port1", "rp1")), &[]),
+        ];
+        let memdev = |number: u64| Memdev {
+            name: format!("mem{number}"),
+            serial: Some(number + 1),
+            host: None,
+            ram_size: ByteCount(512 * MIB),
+            pmem_size: ByteCount(0),
+            numa_node: None,
+            ram_qos_class: None,
+            pmem_qos_class: None,
+        };
+        CxlTree { ports, memdevs: (0..2).map(memdev).collect(), ..CxlTree::default() }
+    }
+
+    /// Two ways over both devices, with this programming of the bridge.
+    fn two_ways(bridge: &[u32], granularity: u64) -> CxlTree {
+        let mut tree = machine();
+        let range = (BASE, 1024 * MIB);
+        program(&mut tree, "port1", range, granularity, bridge, 2);
+        program(&mut tree, "endpoint2", range, 256, &[], 2);
+        program(&mut tree, "endpoint3", range, 256, &[], 2);
+        tree
+    }
+
+    fn run(tree: &mut CxlTree, cache: u64) -> Vec<String> {
+        let root = RootDecoder {
+            index: 0,
+            window: Some(0),
+            start: PhysAddr(BASE - cache),
+            size: ByteCount(4096 * MIB),
+            ways: 1,
+            granularity: ByteCount(256),
+            targets: Vec::from([AcpiUid(12)]),
+            arithmetic: InterleaveArithmetic::MODULO,
+            maps: Vec::new(),
+            restrictions: WindowRestrictions(0xf),
+            qtg: 0,
+            cache_size: ByteCount(cache),
+            source: None,
+        };
+        let (mut ids, mut notes) = (RegionIds::default(), Notes::default());
+        ids.prepare(0);
+        Assembly { tree, roots: &[root], ids: &mut ids, caches: BTreeMap::new() }.run(&mut notes);
+        notes.reasons.iter().map(|(_, reason)| reason.detail.clone().unwrap()).collect()
+    }
+
+    fn shown(tree: &CxlTree) -> Vec<(String, Option<bool>, Vec<Option<String>>)> {
+        let row = |region: &Region| (region.name.clone(), region.committed, region.targets.clone());
+        tree.regions.iter().map(row).collect()
+    }
+
+    fn some(names: &[&str]) -> Vec<Option<String>> {
+        names.iter().map(|name| Some(name.to_string())).collect()
+    }
+
+    #[test]
+    fn matching_registers_make_a_region() {
+        let mut tree = two_ways(&[0, 1], 256);
+        assert_eq!(run(&mut tree, 0), [""; 0]);
+        assert_eq!(shown(&tree), [("region0".to_owned(), Some(true), some(&["decoder2.0", "decoder3.0"]))]);
+        assert_eq!(tree.regions[0].mode, Some(Mode::Ram));
+        assert!(tree.decoders.iter().all(|decoder| decoder.region.as_deref() == Some("region0")));
+        let dpa = DpaRange { start: DeviceAddr(0), size: ByteCount(512 * MIB) };
+        assert_eq!(tree.decoders[1].dpa, Some(dpa));
+    }
+
+    #[test]
+    fn the_list_of_the_bridge_orders_the_targets() {
+        let mut tree = two_ways(&[1, 0], 256);
+        run(&mut tree, 0);
+        assert_eq!(shown(&tree), [("region0".to_owned(), Some(true), some(&["decoder3.0", "decoder2.0"]))]);
+    }
+
+    #[test]
+    fn a_bridge_with_another_granularity_is_refused() {
+        let mut tree = two_ways(&[0, 1], 512);
+        assert_eq!(
+            run(&mut tree, 0),
+            ["decoder3.0: ENXIO: decoder1.0 has 2 ways of 512 bytes where the region needs 2 of 256"]
+        );
+        assert_eq!(tree.regions[0].committed, Some(false));
+    }
+
+    #[test]
+    fn a_bridge_without_registers_is_refused() {
+        let mut tree = machine();
+        tree.ports.retain(|port| port.name != "endpoint3");
+        program(&mut tree, "port1", (0, 0), 4096, &[0], 1);
+        tree.ports[1].decoders_committed = Some(0);
+        program(&mut tree, "endpoint2", (BASE, 512 * MIB), 256, &[], 1);
+        assert_eq!(run(&mut tree, 0), ["decoder2.0: ENXIO: no decoder of port1 has its range"]);
+        assert_eq!(shown(&tree), [("region0".to_owned(), Some(false), some(&["decoder2.0"]))]);
+        assert_eq!(tree.decoders[1].region, None);
+    }
+
+    #[test]
+    fn a_region_waits_for_its_last_target() {
+        let mut tree = two_ways(&[0, 1], 256);
+        tree.decoders.pop();
+        tree.ports.pop();
+        assert_eq!(run(&mut tree, 0), [""; 0]);
+        let targets = vec![Some("decoder2.0".to_owned()), None];
+        assert_eq!(shown(&tree), [("region0".to_owned(), Some(false), targets)]);
+    }
+
+    #[test]
+    fn addresses_outside_every_window_make_no_region() {
+        let mut tree = machine();
+        program(&mut tree, "endpoint2", (BASE + 4096 * MIB, 512 * MIB), 256, &[], 1);
+        assert_eq!(run(&mut tree, 0), ["decoder2.0: ENXIO: no CXL window holds its addresses"]);
+        assert!(tree.regions.is_empty());
+    }
+
+    #[test]
+    fn an_endpoint_that_cannot_be_read_is_left_out() {
+        let mut tree = machine();
+        program(&mut tree, "endpoint2", (BASE, 1000 * MIB), 256, &[], 3);
+        program(&mut tree, "endpoint3", (BASE, 1024 * MIB), 256, &[], 1);
+        assert_eq!(
+            run(&mut tree, 0),
+            [
+                "endpoint2: ENXIO: decoder2.0 has a size that its ways do not divide",
+                "endpoint3: ENXIO: decoder3.0 leads behind the memory of the device"
+            ]
+        );
+    }
+
+    #[test]
+    fn regions_of_one_bridge_come_in_the_order_of_addresses() {
+        for (first, second, refusals) in [(0, 512, 0), (512, 0, 1)] {
+            let mut tree = machine();
+            for (offset, endpoint, dport) in [(first, "endpoint2", 0), (second, "endpoint3", 1)] {
+                let range = (BASE + offset * MIB, 512 * MIB);
+                program(&mut tree, "port1", range, 256, &[dport], 1);
+                program(&mut tree, endpoint, range, 256, &[], 1);
+            }
+            assert_eq!(run(&mut tree, 0).len(), refusals, "{first} before {second}");
+            let names: Vec<_> = tree.regions.iter().map(|region| region.name.as_str()).collect();
+            assert_eq!(names, ["region0", "region1"]);
+        }
+    }
+
+    #[test]
+    fn dram_in_front_of_a_window_doubles_the_region() {
+        let mut tree = two_ways(&[0, 1], 256);
+        assert_eq!(run(&mut tree, 1024 * MIB), [""; 0]);
+        let region = &tree.regions[0];
+        assert_eq!((region.start.0, region.size.0), (BASE - 1024 * MIB, 2048 * MIB));
+        assert_eq!(region.committed, Some(true));
+    }
 }

@@ -81,6 +81,8 @@ rules! {
     CPU_CACHE = "cpu-cache", "arch/x86/kernel/cpu/amd.c: srat_detect_node",
         "a processor without a SRAT entry is on the node that has the number of its last-level cache, else on that of a neighbour";
 
+    TABLE_TOO_LONG = "table-too-long", "mm/early_ioremap.c: __early_ioremap",
+        "the table takes more than the 64 pages that can be mapped this early, and is passed over";
     SLIT_USED = "slit-used", "drivers/acpi/numa/srat.c: acpi_parse_slit",
         "distances come from the SLIT; localities are proximity domains";
     SLIT_INVALID = "slit-invalid", "drivers/acpi/numa/srat.c: slit_valid",

@@ -14,6 +14,7 @@ use crate::tables::entries::{Medium, Narrow};
 use crate::tables::srat::{GenericFlags, MemoryFlags, ProcessorFlags};
 use crate::topology::affinity::{Affinity, Content, Entry};
 use crate::topology::chain::{End, Link};
+use crate::topology::windows::Windows;
 use crate::topology::{Source, Topology};
 use crate::units::{ApicId, NodeId, PhysAddr, ProximityDomain};
 use alloc::collections::BTreeMap;
@@ -127,11 +128,15 @@ impl Walks {
         notes: &mut Notes,
     ) -> Result<Result<(), Reason>, Undetermined> {
         let mut walk_failed = None;
-        if let Some(srat) = &topology.affinity {
+        let mapped = |length: usize| length <= kernel.config.early_table_bytes;
+        if let Some(srat) = topology.affinity.as_ref().filter(|srat| mapped(srat.length)) {
             self.processors_and_initiators(srat, topology, kernel, notes)?;
             walk_failed = self.memory(srat, kernel)?;
         }
-        if let Some(slit) = &topology.distances {
+        if let Some(slit) = topology.distances.as_ref().filter(|slit| !mapped(slit.length())) {
+            let length = Fact::known("table length", crate::units::widen(slit.length())).of(Unit::Bytes);
+            notes.reason(Subject::Distances, Reason::new(rules::TABLE_TOO_LONG).with([length]));
+        } else if let Some(slit) = &topology.distances {
             let highest = self.parsed.last().map_or(0, |node| u64::from(node.0).saturating_add(1));
             let size = usize::try_from(highest).unwrap_or_default();
             self.distances = DistanceTable::from_slit(slit, &self.domains, size, notes);
@@ -142,7 +147,11 @@ impl Walks {
             return Ok(Err(reason));
         }
         if self.memory_entries == 0 && self.bad.is_none() {
-            let rule = if topology.affinity.is_some() { rules::NO_MEMORY_ENTRY } else { rules::NO_SRAT };
+            let rule = match &topology.affinity {
+                None => rules::NO_SRAT,
+                Some(srat) if !mapped(srat.length) => rules::TABLE_TOO_LONG,
+                Some(_) => rules::NO_MEMORY_ENTRY,
+            };
             return Ok(Err(Reason::new(rule)));
         }
         Ok(self.bad.clone().map_or(Ok(()), Err))
@@ -323,7 +332,9 @@ impl Walks {
             self.last_real_domain = self.last_real_domain.max(ports.max());
         }
         let mut next = self.last_real_domain.map_or(0, |domain| domain.0.saturating_add(1));
-        let Some(cedt) = topology.windows.as_ref().filter(|_| kernel.config.cxl_acpi) else { return Ok(()) };
+        let mapped = |cedt: &&Windows| cedt.length <= kernel.config.early_table_bytes;
+        let cedt = topology.windows.as_ref().filter(|_| kernel.config.cxl_acpi);
+        let Some(cedt) = cedt.filter(mapped) else { return Ok(()) };
         for entry in cedt.entries.iter().filter(|entry| entry.link.header_inside::<Medium>(cedt.length)) {
             let link = entry.link;
             let Some(partial) = &entry.window else { continue };

@@ -378,3 +378,205 @@ fn extended_linear_cache(
     };
     if access.status == Status::Used { size().unwrap_or_default() } else { ByteCount(0) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::memory_map::{FirmwareMap, MapEntry, MapForm, MapKind};
+    use crate::linux::{Inputs, State};
+    use crate::range::AddressRange;
+    use crate::tables::cedt::{HostBridge, InterleaveWays, MapGranularity};
+    use crate::tables::e820::E820Type;
+    use crate::tables::wire::Length;
+    use crate::testing::sdt;
+    use crate::topology::{TableBytes, Topology};
+    use alloc::string::String;
+    use alloc::vec;
+    use zerocopy::IntoBytes;
+
+    type Header = FixedMemoryWindowHeader;
+    /// A decoder as shown: name, targets, next region.
+    type Shown = (String, Vec<u32>, Option<String>);
+    const GIB: u64 = 1 << 30;
+    const RAM_TYPE_3: WindowRestrictions =
+        WindowRestrictions::HOST_ONLY_COHERENT.union(WindowRestrictions::VOLATILE);
+
+    fn window(base: u64, size: u64) -> Header {
+        Header::new(PhysAddr(base), ByteCount(size), InterleaveGranularity::BYTES_256, RAM_TYPE_3)
+    }
+
+    fn xor(base: u64, granularity: InterleaveGranularity) -> Header {
+        Header {
+            interleave_arithmetic: InterleaveArithmetic::MODULO_XOR.into(),
+            granularity: granularity.into(),
+            ..window(base, GIB)
+        }
+    }
+
+    /// A window of one way for each target, as long as that takes.
+    fn with(header: Header, targets: &[u32]) -> Vec<u8> {
+        let ways = InterleaveWays::from_ways(targets.len()).unwrap();
+        with_ways(Header { interleave_ways: ways.into(), ..header }, targets)
+    }
+
+    /// A window with the ways that it says, and any number of targets.
+    fn with_ways(header: Header, targets: &[u32]) -> Vec<u8> {
+        let length = Length(u16::try_from(36 + 4 * targets.len()).unwrap());
+        let mut bytes = Header { length: length.into(), ..header }.as_bytes().to_vec();
+        bytes.extend(targets.iter().flat_map(|target| target.to_le_bytes()));
+        bytes
+    }
+
+    fn bridge(uid: u32, version: CxlVersion, base: u64, length: u64) -> Vec<u8> {
+        HostBridge::new(AcpiUid(uid), version, PhysAddr(base), ByteCount(length)).as_bytes().to_vec()
+    }
+
+    fn maps(granularity: MapGranularity, maps: &[u64]) -> Vec<u8> {
+        let mut bytes = XorInterleaveMathHeader {
+            length: Length(u16::try_from(8 + 8 * maps.len()).unwrap()).into(),
+            map_count: u8::try_from(maps.len()).unwrap().into(),
+            ..XorInterleaveMathHeader::new(granularity)
+        }
+        .as_bytes()
+        .to_vec();
+        bytes.extend(maps.iter().flat_map(|map| map.to_le_bytes()));
+        bytes
+    }
+
+    /// The root that a kernel makes of a CEDT, and its decoders as shown.
+    fn probe(structures: &[Vec<u8>]) -> (Option<Root>, Vec<Shown>) {
+        let cedt = sdt(b"CEDT", &structures.concat());
+        let topology = Topology::read([TableBytes::copy(&cedt).unwrap()]);
+        let ram = AddressRange::new(PhysAddr(0), PhysAddr(GIB));
+        let entries = vec![MapEntry { range: ram, kind: MapKind::E820(E820Type::RAM), place: 0 }];
+        let memory_map = FirmwareMap { form: MapForm::E820Entries, entries };
+        let kernel = Kernel { drivers: vec![String::from("cxl_acpi")], ..Kernel::default() };
+        let inputs =
+            Inputs { topology: &topology, memory_map: &memory_map, memory_devices: &[], kernel: &kernel };
+        let state = State::boot(inputs).unwrap();
+        let shown = state.plan().cxl.unwrap_or_default().root_decoders.into_iter();
+        let shown = shown.map(|decoder| (decoder.name, decoder.targets, decoder.next_region)).collect();
+        (state.cxl.map(|cxl| cxl.root), shown)
+    }
+
+    fn numbers(root: &Root) -> Vec<u32> {
+        root.decoders.iter().filter_map(|decoder| decoder.window).collect()
+    }
+
+    #[test]
+    fn every_check_as_on_a_booted_kernel() {
+        use WindowRefusal as R;
+        // The rules of thirteen windows that a boot of Linux 7.2 tried, one each.
+        let at = |number: u64| (0x10 + number) * 4 * GIB;
+        let fixed = RAM_TYPE_3.union(WindowRestrictions::FIXED_CONFIGURATION);
+        let structures = [
+            bridge(12, CxlVersion::CXL_2_0, 0x2_4000_0000, 1 << 16),
+            with(window(at(0), GIB), &[12]),
+            with(
+                Header { interleave_arithmetic: InterleaveArithmetic(2).into(), ..window(at(1), GIB) },
+                &[12],
+            ),
+            with(window(at(2) + (1 << 20), GIB), &[12]),
+            with(window(at(3), GIB + (1 << 20)), &[12]),
+            with_ways(Header { interleave_ways: InterleaveWays(5).into(), ..window(at(4), GIB) }, &[12]),
+            with_ways(Header { interleave_ways: InterleaveWays::WAYS_2.into(), ..window(at(5), GIB) }, &[12]),
+            with(Header { granularity: InterleaveGranularity(7).into(), ..window(at(6), GIB) }, &[12]),
+            with(xor(at(7), InterleaveGranularity::KIB_1), &[12, 99]),
+            with(xor(at(8), InterleaveGranularity::BYTES_256), &[12, 99, 98, 97]),
+            with(
+                Header { restrictions: fixed.into(), ..xor(at(9), InterleaveGranularity::BYTES_256) },
+                &[12, 99],
+            ),
+            with(xor(at(10), InterleaveGranularity::KIB_2), &[12, 99, 98]),
+            // A target too many; the high half of the granularity is not looked at.
+            with_ways(
+                Header { granularity: InterleaveGranularity(0x1_0002).into(), ..window(at(11), GIB) },
+                &[12, 5],
+            ),
+            with(window(at(12), 0), &[12]),
+            maps(MapGranularity::BYTES_256, &[0x2020900]),
+        ];
+        let (root, shown) = probe(&structures);
+        let root = root.unwrap();
+        let one = Vec::from([12]);
+        let expected = (0..4).map(|k| (format!("decoder0.{k}"), one.clone(), Some(format!("region{k}"))));
+        assert_eq!(shown, expected.collect::<Vec<_>>());
+        let starts: Vec<_> = root.decoders.iter().map(|decoder| decoder.start.0).collect();
+        assert_eq!(starts, [at(0), at(9), at(10), at(11)]);
+        // Windows 1 and 2 take addresses although they lack XOR maps.
+        assert_eq!(numbers(&root), [0, 3, 4, 5]);
+        assert_eq!(root.claimed.iter().filter(|(_, size)| size.0 != 0).count(), 6);
+        assert!(root.decoders[1].locked() && !root.decoders[0].locked());
+        assert_eq!(root.decoders[1].maps, [XorMap(0x2020900)]);
+        assert_eq!(root.decoders[3].granularity, ByteCount(256));
+        let refused: Vec<_> = root.refused.iter().map(|(_, refusal)| *refusal).collect();
+        assert_eq!(
+            refused,
+            [
+                R::Arithmetic,
+                R::Base,
+                R::Size,
+                R::Ways,
+                R::Length,
+                R::Granularity,
+                R::NoMaps,
+                R::BadMaps,
+                R::Overlap
+            ]
+        );
+        assert!(refused.iter().all(|refusal| (refusal.errno() == Errno::Busy) == (*refusal == R::Overlap)));
+    }
+
+    #[test]
+    fn windows_may_contain_each_other_but_not_cross() {
+        let base = 64 * GIB;
+        let last = 0_u64.wrapping_sub(GIB);
+        let windows = [
+            (base + GIB, GIB),
+            (base, 4 * GIB),
+            (base + GIB, GIB),
+            (base + 3 * GIB, 2 * GIB),
+            // The last addresses of all, and beyond.
+            (last, GIB),
+            (last, 2 * GIB),
+        ];
+        let (root, shown) = probe(&windows.map(|(start, size)| with(window(start, size), &[1])));
+        let root = root.unwrap();
+        assert_eq!(numbers(&root), [0, 1, 2, 4]);
+        assert!(root.refused.iter().all(|(_, refusal)| *refusal == WindowRefusal::Overlap));
+        // No host bridge has a description, so no target is there.
+        assert!(shown.iter().all(|(_, targets, _)| targets.is_empty()));
+    }
+
+    #[test]
+    fn of_several_structures_with_maps_the_last_counts() {
+        let structures = [
+            with(xor(64 * GIB, InterleaveGranularity::KIB_1), &[1, 2, 3, 4, 5, 6]),
+            maps(MapGranularity::KIB_1, &[0x400]),
+            maps(MapGranularity::BYTES_512, &[]),
+            maps(MapGranularity::KIB_1, &[0x1400, 0x2800]),
+        ];
+        // Six ways need log2(6 / 3) maps.
+        assert_eq!(probe(&structures).0.unwrap().decoders[0].maps, [XorMap(0x1400)]);
+    }
+
+    #[test]
+    fn bridges_need_registers_of_the_right_size() {
+        let (root, _) = probe(&[
+            bridge(1, CxlVersion::CXL_2_0, 0x1000_0000, 0x2000),
+            bridge(1, CxlVersion::CXL_2_0, 0, 0x1_0000),
+            bridge(1, CxlVersion::CXL_1_1, 0x2000_0000, 0x2000),
+            bridge(1, CxlVersion::CXL_2_0, 0x3000_0000, 0x1_0000),
+            bridge(2, CxlVersion(7), 0x4000_0000, 1),
+        ]);
+        let root = root.unwrap();
+        let bridges: Vec<_> = root.bridges.iter().map(|bridge| (bridge.uid.0, bridge.base.0)).collect();
+        assert_eq!(bridges, [(1, 0x2000_0000), (2, 0x4000_0000)]);
+    }
+
+    #[test]
+    fn a_structure_of_length_zero_stops_the_driver() {
+        let zero = Header { length: Length(0).into(), ..window(0, GIB) }.as_bytes().to_vec();
+        assert_eq!(probe(&[with(window(64 * GIB, GIB), &[1]), zero]).0, None);
+    }
+}

@@ -10,6 +10,8 @@ pub mod json;
 #[cfg(feature = "alloc")]
 mod plan_cxl_json;
 #[cfg(feature = "alloc")]
+mod plan_cxl_text;
+#[cfg(feature = "alloc")]
 pub mod plan_json;
 #[cfg(feature = "alloc")]
 pub mod plan_text;

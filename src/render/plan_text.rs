@@ -1,5 +1,6 @@
 //! A plan for a person: the nodes in a table, the tiers, what is unknown, and why.
 
+use super::plan_cxl_text;
 use super::style::{Colour, Style};
 use crate::linux::node_set::NodeSet;
 use crate::linux::nodes::Description;
@@ -29,6 +30,8 @@ pub fn plan_text<W: Write>(out: &mut W, plan: &Plan, colour: Colour, reasons: Re
     if plan.masks.is_some() {
         nodes(out, plan, colour)?;
         tiers(out, plan, colour)?;
+        let devices = plan.devices.as_deref().unwrap_or_default();
+        plan_cxl_text::cxl_text(out, plan.cxl.as_ref(), devices, colour)?;
     }
     for unknown in &plan.unknown {
         let label = colour.paint(Style::Warning, "unknown");

@@ -19,6 +19,12 @@ impl<'a> Distances<'a> {
         Self { table, localities: prologue.whole().map(|prologue| prologue.locality_count.get()) }
     }
 
+    /// The declared length of the table in bytes.
+    #[must_use]
+    pub const fn length(&self) -> usize {
+        self.table.length()
+    }
+
     /// Rows and columns that the table declares, whether it has room for them or not; `None` when even that
     /// lies behind the known bytes.
     #[must_use]

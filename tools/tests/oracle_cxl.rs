@@ -21,7 +21,7 @@ mod cxl_list;
 
 use memtopo::bundle::cxl_sysfs::CxlSysfs;
 use memtopo::bundle::memory_map;
-use memtopo::linux::{Inputs, Kernel, plan};
+use memtopo::linux::{Inputs, Kernel, Version, plan};
 use memtopo::render::plan_json::plan_json;
 use memtopo::topology::cxl::{CxlTree, PortKind};
 use memtopo::topology::{TableBytes, Topology};
@@ -170,6 +170,10 @@ const FORGOTTEN: &str =
 
 /// The plan of a case in which the machine has this CXL hierarchy.
 fn planned(case: &Path, tree: Option<CxlTree>, later_drivers: &[String]) -> Value {
+    planned_on(Version::V7_2, case, tree, later_drivers)
+}
+
+fn planned_on(version: Version, case: &Path, tree: Option<CxlTree>, later_drivers: &[String]) -> Value {
     let description = json(&case.join("case.json")).unwrap();
     let mut paths: Vec<_> =
         fs::read_dir(case.join("tables")).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -180,7 +184,8 @@ fn planned(case: &Path, tree: Option<CxlTree>, later_drivers: &[String]) -> Valu
     topology.cxl = tree;
     let log = fs::read(case.join("dmesg.txt")).unwrap();
     let maps = memory_map::read_text(&log);
-    let mut kernel = Kernel::default().with_command_line(description["cmdline"].as_str().unwrap_or_default());
+    let mut kernel =
+        Kernel::new(version).with_command_line(description["cmdline"].as_str().unwrap_or_default());
     let modules = description["modules"].as_array().into_iter().flatten();
     kernel.drivers = modules.map(|module| module.as_str().unwrap().to_owned()).collect();
     kernel.drivers.extend_from_slice(later_drivers);
@@ -392,4 +397,35 @@ fn programmed_regions_come_back() {
         println!("  DIFFERENT: {difference}");
     }
     assert!(different.is_empty(), "{} differences", different.len());
+}
+
+#[test]
+fn dax_devices_equal_those_of_older_kernels() {
+    let Some(cases) = cases() else { return };
+    let mut tally = Tally::default();
+    let (mut compared, mut untold) = (0, 0);
+    for case in cases {
+        let name = case.file_name().unwrap().to_string_lossy().into_owned();
+        let by_loader = json(&case.join("case.json")).unwrap()["tables"]["via"] == "loader";
+        for (version, file) in [(Version::V6_12, "observed-6.12.json"), (Version::V6_1, "observed-6.1.json")]
+        {
+            let Some(observed) = json(&case.join(file)) else { continue };
+            if observed["outcome"] != "ok" || by_loader {
+                continue;
+            }
+            let ours = planned_on(version, &case, None, &[]);
+            if ours.get("devices").is_none() {
+                let unknown =
+                    ours["unknown"].as_array().unwrap().iter().find(|entry| entry["keys"] == "devices");
+                assert!(unknown.is_some(), "{name}");
+                untold += 1;
+                continue;
+            }
+            tally.list(&format!("{name} {file}"), "devices", "name", &ours["devices"], &observed["devices"]);
+            compared += 1;
+        }
+    }
+    tally.report(&format!(
+        "DAX of older kernels: {compared} captures, {untold} of Linux 6.1 not told by the model"
+    ));
 }

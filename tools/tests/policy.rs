@@ -17,6 +17,7 @@ mod machine;
 use core::num::NonZeroU16;
 use machine::{MIB, Machine, cpu, four_domains, initiator, lat_bw, locality, memory, push_all};
 use memtopo::linux::added::MemoryDevice;
+use memtopo::linux::events::Event;
 use memtopo::linux::quirks::Quirk;
 use memtopo::linux::tiers::{AbstractDistance, TierId};
 use memtopo::linux::{Inputs, State};
@@ -424,4 +425,36 @@ fn a_move_can_be_undone() {
     assert_eq!((&after.tiers, &after.demotion), (&before.tiers, &before.demotion));
     assert_eq!(after.reasons.len(), before.reasons.len());
     assert!(state.move_node(NodeId(9), TierId(1)).is_err());
+}
+
+/// A node with a processor whose memory comes later: its figures are known before.
+#[test]
+fn weights_of_memory_that_comes_later() {
+    let mut machine = Machine::new(&[(1, 1024)], 2)
+        .srat(|srat| {
+            push_all(srat, &[cpu(0, 0), cpu(1, 1)]);
+            push_all(srat, &[memory(0, 0, 1024), memory(1, 4096, 5120)]);
+        })
+        .hmat(|hmat| {
+            locality(hmat, DataType::ACCESS_LATENCY, 1000, &[0, 1], &[&[10, 20], &[20, 20]]);
+            locality(hmat, DataType::ACCESS_BANDWIDTH, 1, &[0, 1], &[&[10, 5], &[5, 5]]);
+        });
+    let weights = |machine: &Machine| {
+        let topology = machine.topology();
+        let inputs = Inputs {
+            topology: &topology,
+            memory_map: &machine.map,
+            memory_devices: &[],
+            kernel: &machine.kernel,
+        };
+        let range = AddressRange::from_base_size(PhysAddr(4096 * MIB), ByteCount(1024 * MIB)).unwrap();
+        let event = Event::AddMemory(MemoryDevice { range, domain: Some(ProximityDomain(1)) });
+        let steps = State::boot(inputs).unwrap().steps(&[event]);
+        let after = steps[0].after.as_ref().unwrap();
+        after.weights.as_ref().unwrap().weights.iter().map(|(_, weight)| *weight).collect::<Vec<_>>()
+    };
+    assert_eq!(weights(&machine), [1, 1]);
+    // 32*10/15 = 21, 32*5/15 = 10.
+    machine.kernel.switches.quirks = machine.kernel.switches.quirks.without(Quirk::StaleWeights);
+    assert_eq!(weights(&machine), [21, 10]);
 }

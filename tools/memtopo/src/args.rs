@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Plan(Plan),
     /// Tell why a node, a tier or an address is as the plan says.
     Explain(Explain),
+    /// Print a shell script that boots Linux on a set of tables in an emulator.
+    Vm(Vm),
     /// Print a bundled machine description to start from.
     Example(Example),
 }
@@ -177,6 +179,19 @@ pub(crate) enum PlanFormat {
 pub(crate) struct Explain {
     #[command(flatten)]
     pub(crate) machine: Machine,
+}
+
+/// Print a shell script that boots Linux on a set of tables in an emulator.
+///
+/// The script says which public packages it needs. The tables go in through the initrd.
+#[derive(Debug, Args)]
+pub(crate) struct Vm {
+    /// A folder of table binaries, or a captured boot.
+    #[arg(value_name = "INPUT")]
+    pub(crate) input: PathBuf,
+    /// Kernel parameters behind those that the script sets itself.
+    #[arg(long, value_name = "STRING", default_value = "")]
+    pub(crate) cmdline: String,
 }
 
 /// Print a bundled machine description to start from.

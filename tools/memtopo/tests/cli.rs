@@ -184,3 +184,18 @@ fn the_two_node_machine_of_the_tiering_discussions() {
         assert_eq!(plan[key], observed[key], "{key}");
     }
 }
+
+#[test]
+fn a_boot_can_be_had_as_a_script() {
+    let folder = built("two-node", "vm");
+    let output = memtopo(&["vm", path(&folder), "--cmdline", "numa=nohmat"], b"");
+    let script = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(
+        script.starts_with("#!/bin/sh\n") && script.contains("SRAT") && script.contains("numa=nohmat"),
+        "{script}"
+    );
+    let mut shell = Command::new("sh").arg("-n").stdin(Stdio::piped()).spawn().expect("a shell");
+    std::io::Write::write_all(&mut shell.stdin.take().expect("a pipe"), script.as_bytes()).expect("a reader");
+    assert!(shell.wait().expect("the shell ends").success(), "the shell can read it");
+}

@@ -6,3 +6,4 @@ pub(crate) mod example;
 pub(crate) mod explain;
 pub(crate) mod plan;
 pub(crate) mod prepare;
+pub(crate) mod vm;

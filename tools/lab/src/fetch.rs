@@ -11,12 +11,45 @@ use std::process::Command;
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Archive and release. The kernels of trixie-backports are unpacked only, so the rest of that release is not needed.
-const SOURCES: [(&str, &str); 4] = [
-    ("http://deb.debian.org/debian", "bookworm"),
-    ("http://deb.debian.org/debian", "bookworm-backports"),
-    ("http://deb.debian.org/debian-security", "bookworm-security"),
-    ("http://deb.debian.org/debian", "trixie-backports"),
+const SOURCES: [(Archive, &str); 4] = [
+    (Archive::Main, "bookworm"),
+    (Archive::Main, "bookworm-backports"),
+    (Archive::Security, "bookworm-security"),
+    (Archive::Main, "trixie-backports"),
 ];
+
+/// An archive of Debian: where it is, the machine's own apt knows, or the environment says.
+#[derive(Clone, Copy, Debug)]
+enum Archive {
+    Main,
+    Security,
+}
+
+impl Archive {
+    /// The variable that names it, and how the address of every mirror of it ends.
+    const fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Main => ("MEMTOPO_DEBIAN", "/debian"),
+            Self::Security => ("MEMTOPO_DEBIAN_SECURITY", "/debian-security"),
+        }
+    }
+
+    /// Its address.
+    fn address(self) -> Result<String> {
+        let (variable, ending) = self.names();
+        if let Ok(address) = std::env::var(variable) {
+            return Ok(address);
+        }
+        let known = Command::new("apt-get").args(["indextargets", "--format", "$(REPO_URI)"]).output();
+        let known = known.context("apt-get")?.stdout;
+        let known = String::from_utf8_lossy(&known);
+        let mut known = known.lines().map(|line| line.trim_end_matches('/'));
+        let found = known.find(|address| address.ends_with(ending));
+        Ok(found
+            .with_context(|| format!("apt knows no archive of Debian: name one in {variable}"))?
+            .to_owned())
+    }
+}
 
 /// The release whose emulator the captures come from.
 const EMULATOR_RELEASE: &str = "bookworm-backports";
@@ -34,7 +67,7 @@ impl Apt {
         let signed =
             if Path::new(KEYRING).exists() { format!("[signed-by={KEYRING}] ") } else { String::new() };
         for (archive, release) in SOURCES {
-            writeln!(sources, "deb {signed}{archive} {release} main")?;
+            writeln!(sources, "deb {signed}{} {release} main", archive.address()?)?;
         }
         std::fs::write(folder.join("sources.list"), sources)?;
         // An empty status: every dependency counts as missing, so the fetched set stands alone.

@@ -191,10 +191,8 @@ impl BlockMap {
             self.runs.remove(&run.end);
             run.end = next;
         }
-        if let Some((_, before)) = self.runs.range_mut(..first).next_back()
-            && before.end == first
-            && alike(before, &run)
-        {
+        let before = self.runs.range_mut(..first).next_back().map(|(_, before)| before);
+        if let Some(before) = before.filter(|before| before.end == first && alike(before, &run)) {
             before.end = run.end;
             return;
         }

@@ -294,9 +294,7 @@ impl E820 {
             let current = active.last_key_value().map(|(kind, _)| *kind);
             let never_merged = matches!(current, Some(E820Type::PRAM | E820Type::SOFT_RESERVED));
             if current != last_kind || never_merged {
-                if let Some(kind) = last_kind
-                    && address > last_address
-                {
+                if let Some(kind) = last_kind.filter(|_| address > last_address) {
                     slots.push(Slot {
                         start: last_address,
                         size: address.saturating_sub(last_address),

@@ -234,10 +234,8 @@ impl Zones {
             self.owners.remove(&pages.end);
             owner.end = next.end;
         }
-        if let Some((_, before)) = self.owners.range_mut(..pages.start).next_back()
-            && before.end == pages.start
-            && same(before)
-        {
+        let before = self.owners.range_mut(..pages.start).next_back().map(|(_, before)| before);
+        if let Some(before) = before.filter(|before| before.end == pages.start && same(before)) {
             before.end = owner.end;
             return;
         }

@@ -552,8 +552,7 @@ impl<W: Write> Printer<'_, W> {
         if list.row == Row::Square {
             let row = usize::try_from(part.count.isqrt()).unwrap_or(usize::MAX).max(1);
             for (index, bytes) in part.bytes.chunks(row).enumerate() {
-                let label = format_args!("Locality {index:3}");
-                writeln!(self.out, "{:>25}{label} : {}", "", super::value::HexBytes(bytes))?;
+                writeln!(self.out, "{:>25}Locality {index:3} : {}", "", super::value::HexBytes(bytes))?;
             }
             return Ok(());
         }

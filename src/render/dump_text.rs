@@ -173,8 +173,11 @@ impl<W: Write> Printer<'_, W> {
         for fault in &mut self.faults {
             if let Some(found) = fault.take_if(|fault| lies_in(fault, offset, bytes.len())) {
                 let TableError { cause, expected, .. } = found;
-                let mark = format_args!("  <-- {cause}: expected {expected:#x}");
-                write!(self.out, "{}", self.colour.paint(Style::Fault, mark))?;
+                write!(
+                    self.out,
+                    "{}",
+                    self.colour.paint(Style::Fault, format_args!("  <-- {cause}: expected {expected:#x}"))
+                )?;
             }
         }
         writeln!(self.out)
@@ -182,8 +185,14 @@ impl<W: Write> Printer<'_, W> {
 
     fn fault_line(&mut self, fault: &TableError) -> fmt::Result {
         let TableError { offset, cause, expected, found, .. } = fault;
-        let mark = format_args!("^^^^  {cause} at {offset:#x}: expected {expected:#x}, found {found:#x}");
-        writeln!(self.out, "  {}", self.colour.paint(Style::Fault, mark))
+        writeln!(
+            self.out,
+            "  {}",
+            self.colour.paint(
+                Style::Fault,
+                format_args!("^^^^  {cause} at {offset:#x}: expected {expected:#x}, found {found:#x}"),
+            )
+        )
     }
 
     /// Bytes without fields, 16 a line.
@@ -194,11 +203,11 @@ impl<W: Write> Printer<'_, W> {
         };
         let mut at = offset;
         for line in bytes.chunks(16) {
-            let (at_text, raw) = (format_args!("{at:04x}"), Padded { bytes: line, more: false, width: 48 });
+            let raw = Padded { bytes: line, more: false, width: 48 };
             writeln!(
                 self.out,
                 "  {}  {} {} {label}",
-                self.colour.paint(Style::Dim, at_text),
+                self.colour.paint(Style::Dim, format_args!("{at:04x}")),
                 raw,
                 self.colour.paint(Style::Dim, Printable(line)),
             )?;
@@ -228,24 +237,24 @@ impl<W: Write> Printer<'_, W> {
         };
         if self.form == Form::Fields {
             let unit = self.scale.map_or("", |scale| scale.unit());
-            let heading = Column(format_args!("{} {unit}", list.label), LABEL_WIDTH);
-            write!(self.out, "{:8}{:RAW_WIDTH$} {heading}", "", "")?;
+            write!(self.out, "{:8}{:RAW_WIDTH$} ", "", "")?;
+            write!(self.out, "{}", Column(format_args!("{} {unit}", list.label), LABEL_WIDTH))?;
             // As many as there are: the count that the table declares may be anything.
             let first = part.bytes.chunks(row_bytes).next().unwrap_or_default();
             for column in 0..first.len().checked_div(list.stride).unwrap_or(0) {
-                let heading = RightColumn(format_args!("to {}", name(columns, column)), CELL_WIDTH);
-                write!(self.out, " {heading}")?;
+                let column = name(columns, column);
+                write!(self.out, " {}", RightColumn(format_args!("to {column}"), CELL_WIDTH))?;
             }
             writeln!(self.out)?;
         }
         let mut at = offset;
         for (index, row) in part.bytes.chunks(row_bytes).enumerate() {
-            let label = format_args!("from {}", name(rows, index));
+            let from = name(rows, index);
             if self.form == Form::Hex {
-                self.hex_lines(at, row, format_args!("{} {label}", list.label))?;
+                self.hex_lines(at, row, format_args!("{} from {from}", list.label))?;
             } else {
                 write!(self.out, "  {}  ", self.colour.paint(Style::Dim, format_args!("{at:04x}")))?;
-                write!(self.out, "{:RAW_WIDTH$} {}", "", Column(label, LABEL_WIDTH))?;
+                write!(self.out, "{:RAW_WIDTH$} {}", "", Column(format_args!("from {from}"), LABEL_WIDTH))?;
                 for element in row.chunks_exact(list.stride.max(1)) {
                     self.cell(little_endian(element))?;
                 }

@@ -10,6 +10,7 @@ use crate::linux::rules;
 use crate::linux::srat::AcceptedMemory;
 use crate::linux::tiers::TierId;
 use crate::units::{NodeId, PhysAddr};
+use alloc::format;
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
 
@@ -109,7 +110,7 @@ impl Screen<'_> {
 
     fn tier<W: Write>(self, out: &mut W, tier: TierId) -> fmt::Result {
         let members = self.plan.tiers.as_ref().and_then(|tiers| tiers.get(&tier));
-        let heading = format_args!("memory_tier{}", tier.printed());
+        let heading = format!("memory_tier{}", tier.printed());
         write!(out, "{}", self.colour.paint(Style::Heading, heading))?;
         let Some(members) = members else { return out.write_str(": no node is in it\n") };
         let noun = if members.len() == 1 { "node" } else { "nodes" };
@@ -131,7 +132,7 @@ impl Screen<'_> {
 
     fn address<W: Write>(self, out: &mut W, address: PhysAddr) -> fmt::Result {
         let location = self.plan.locate(address);
-        let heading = format_args!("address {address:#010x}");
+        let heading = format!("address {address:#010x}");
         write!(out, "{}", self.colour.paint(Style::Heading, heading))?;
         let node = location.node();
         match (location.ram.is_some() || location.added.is_some(), node) {
@@ -197,8 +198,7 @@ impl Screen<'_> {
         let of = |class| self.plan.reasons_for(Subject::Access(node, class)).collect::<Vec<_>>();
         let (local, processors) = (of(0), of(1));
         if local == processors && !local.is_empty() {
-            let title = format_args!("node {node} access0 and access1");
-            return self.reasons(out, title, &processors);
+            return self.reasons(out, format_args!("node {node} access0 and access1"), &processors);
         }
         self.about(out, Subject::Access(node, 0))?;
         self.about(out, Subject::Access(node, 1))

@@ -5,6 +5,7 @@ use super::plan_json::{rule, set, targets, targets_of_one};
 use super::style::{Colour, Style};
 use crate::linux::demotion::Demotion;
 use crate::policy::{Change, Layout, PolicyPlan, TierLabel, What};
+use alloc::format;
 use core::fmt::{self, Display, Write};
 
 /// Prints the layout and the comparison.
@@ -29,7 +30,7 @@ pub fn policy_text<W: Write>(out: &mut W, policy: &PolicyPlan, colour: Colour) -
     }
     out.write_str("differences from the kernel:\n")?;
     for Change { node, what, because } in &policy.changes {
-        let title = format_args!("node {node} {}", what.name());
+        let title = format!("node {node} {}", what.name());
         writeln!(out, "{}: {what}", colour.paint(Style::Title, title))?;
         for reason in because {
             write!(out, "  {}: {}", colour.paint(Style::Dim, reason.rule.id), reason.rule.sentence)?;

@@ -105,7 +105,11 @@ fn clippy(_: &[String]) -> Result<(), Failure> {
     for selection in workspace {
         cargo().arg("clippy").args(selection).args(["--", "-D", "warnings"]).run()?;
     }
-    Ok(())
+    cargo()
+        .args(["clippy", "--manifest-path", "tools/nostd-probe/Cargo.toml", "--target-dir"])
+        .arg(target_dir().join("no-std/build"))
+        .args(["--", "-D", "warnings"])
+        .run()
 }
 
 fn features(_: &[String]) -> Result<(), Failure> {

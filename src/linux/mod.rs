@@ -28,6 +28,7 @@ pub mod hmat;
 pub mod interleave;
 pub mod kernel;
 pub mod locate;
+pub mod memmap;
 pub mod memory_map;
 mod movable;
 pub mod moved;

@@ -243,6 +243,19 @@ rules! {
         "firmware had programmed the region, and all decoders fit together";
     REGION_REFUSED = "region-refused", "drivers/cxl/core/region.c: cxl_add_to_region",
         "a programmed decoder does not become part of a working region";
+    CXL_NO_FIGURES = "cxl-no-figures", "drivers/cxl/core/cdat.c: cxl_endpoint_parse_cdat",
+        "the kernel knows no latency and bandwidth of the memory of a CXL device";
+    CXL_DEVICE_FIGURES = "cxl-device-figures", "drivers/cxl/core/cdat.c: cxl_port_perf_data_calculate",
+        "latencies of host bridge, links, switches and device add up, and the narrowest of them sets the bandwidth";
+    QOS_ERASED = "qos-erased", "drivers/cxl/core/cdat.c: cxl_qos_class_verify",
+        "memory whose QoS class no window has, or whose host bridge is a target of none, loses class and figures";
+    REGION_BANDWIDTH = "region-bandwidth", "drivers/cxl/core/cdat.c: cxl_region_shared_upstream_bandwidth_update",
+        "bandwidths of devices add up, at every level up to what the link, the switch or the host bridge carries";
+    REGION_BANDWIDTH_KEPT = "region-bandwidth-kept",
+        "drivers/cxl/core/cdat.c: cxl_region_shared_upstream_bandwidth_update",
+        "the bandwidth of shared links is not looked at, and that of the devices is added up";
+    TIER_REGION = "tier-region", "drivers/cxl/core/region.c: cxl_region_calculate_adistance",
+        "the abstract distance is that of DRAM, scaled by the latency and bandwidth of the CXL region";
     NOT_MODELLED = "not-modelled", "drivers/cxl, drivers/dax",
         "CXL regions and the binding of DAX devices at run time are not modelled";
     MOVED = "moved", "no kernel function: the owner's wish",

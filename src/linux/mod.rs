@@ -25,6 +25,7 @@ pub mod fallback;
 mod figures;
 mod first_round;
 pub mod hmat;
+pub mod hot_add;
 pub mod interleave;
 pub mod kernel;
 pub mod locate;

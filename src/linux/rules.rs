@@ -213,6 +213,12 @@ rules! {
         "the addresses are taken";
     ADD_BEYOND = "add-beyond", "mm/memory_hotplug.c: mhp_range_allowed",
         "the addresses are beyond those that the kernel can manage";
+    ADD_TOO_SMALL = "add-too-small", "drivers/dax/kmem.c: dev_dax_kmem_probe",
+        "no whole memory block lies in the ranges, and kmem adds nothing";
+    ADD_BUSY = "add-busy", "drivers/dax/kmem.c: dev_dax_kmem_probe",
+        "something that does not hold all of the range is at its addresses";
+    ADD_NO_MEMORY = "add-no-memory", "mm/sparse-vmemmap.c: vmemmap_populate",
+        "kernel memory has no room for the page structures";
     EJECT_BUSY = "eject-busy", "drivers/acpi/scan.c: acpi_scan_hot_remove",
         "a block stays online, and those that had gone offline come back online wherever the policy puts them now";
     NO_BLOCK = "no-block", "drivers/base/memory.c",

@@ -249,7 +249,7 @@ fn meets_soft_reserved(map: &MemoryMap, range: &AddressRange) -> bool {
 }
 
 /// Whether anything but soft-reserved memory at these addresses does not contain all of them.
-fn busy(map: &MemoryMap, range: &AddressRange) -> bool {
+pub(crate) fn busy(map: &MemoryMap, range: &AddressRange) -> bool {
     let other = map.table.iter().filter(|entry| entry.kind != E820Type::SOFT_RESERVED);
     other.map(|entry| entry.range).any(|entry| entry.overlaps(range) && !entry.covers(range))
 }

@@ -1,7 +1,7 @@
 //! Memory devices that are plugged in and pulled out, and blocks that go online and offline.
 
 use super::{Cause, Errno, Given, Stop};
-use crate::linux::added::{MemoryDevice, NotAdded};
+use crate::linux::added::MemoryDevice;
 use crate::linux::block_map::{BlockId, BlockState};
 use crate::linux::online::OnlineKind;
 use crate::linux::reason::Reason;
@@ -24,12 +24,7 @@ impl State<'_> {
         // It stays plugged in even when the kernel refuses its memory.
         self.devices.push(*device);
         self.add_device(device).map_err(|refused| {
-            let (errno, rule) = match refused {
-                NotAdded::Unaligned => (Errno::Invalid, rules::ADD_UNALIGNED),
-                NotAdded::NoNode => (Errno::Invalid, rules::ADD_NO_NODE),
-                NotAdded::Occupied => (Errno::Exists, rules::ADD_OCCUPIED),
-                NotAdded::BeyondLimit => (Errno::TooBig, rules::ADD_BEYOND),
-            };
+            let (errno, rule) = refused.told();
             let detail = format!("{}, in blocks of {} MiB", device.range, self.blocks.size.0 >> 20);
             Stop::with(Cause::Errno(errno), Some(String::from("add")), Reason::new(rule).because(detail))
         })

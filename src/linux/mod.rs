@@ -39,6 +39,7 @@ pub mod quirks;
 pub mod ranges;
 pub mod reason;
 pub mod region_ids;
+pub mod region_map;
 pub mod regions;
 pub mod rules;
 pub mod settings;

@@ -5,6 +5,7 @@ use super::blocks;
 use super::changes::Change;
 use super::coordinates::Class;
 use super::fallback::Ranking;
+use super::memmap::{Adder, Memmap};
 use super::memory_map::{MapRange, pages};
 use super::node_set::NodeSet;
 use super::nodes::Nodes;
@@ -34,6 +35,8 @@ pub struct AddedMemory {
     pub node: NodeId,
     /// Its blocks.
     pub group: GroupId,
+    /// Its page structures.
+    pub memmap: Memmap,
 }
 
 /// How added memory comes online by itself.
@@ -85,11 +88,17 @@ pub enum NotAdded {
 }
 
 impl State<'_> {
-    /// Adds memory to a node, and brings it online if the settings say so (`add_memory_resource`).
+    /// Adds memory to a node, and brings it online if the settings say so (`add_memory_resource`). Whether it
+    /// holds its own page structures hangs on who adds it.
     ///
     /// # Errors
     /// When the kernel refuses it; nothing has changed then.
-    pub(crate) fn add_memory(&mut self, range: AddressRange, node: NodeId) -> Result<(), NotAdded> {
+    pub(crate) fn add_memory(
+        &mut self,
+        range: AddressRange,
+        node: NodeId,
+        adder: Adder,
+    ) -> Result<(), NotAdded> {
         let limit = 1_u64.checked_shl(self.kernel.config.physical_bits).unwrap_or(u64::MAX);
         if range.end.0 > limit {
             return Err(NotAdded::BeyondLimit);
@@ -107,7 +116,8 @@ impl State<'_> {
         let group = GroupId(self.next_group);
         self.next_group = self.next_group.saturating_add(1);
         self.groups.insert(group, Group { pages: pages(&range), ..Group::default() });
-        self.added.push(AddedMemory { range, node, group });
+        let memmap = self.memmap_of(&range, node, adder.asks(self.kernel));
+        self.added.push(AddedMemory { range, node, group, memmap });
         let (first, end) = (self.blocks.of(range.start), self.blocks.of(range.end));
         let (nodes, state) = (Vec::from([node]), BlockState::Offline);
         self.blocks.insert(first, Run { end, nodes, state, group: Some(group) });
@@ -127,12 +137,12 @@ impl State<'_> {
         let by_domain = device.domain.and_then(|domain| self.nodes.domains.node(domain));
         let node =
             by_domain.or_else(|| self.nodes.node_of_added(device.range.start)).ok_or(NotAdded::NoNode)?;
-        self.add_memory(device.range, node)
+        self.add_memory(device.range, node, Adder::AcpiDevice)
     }
 
     /// Takes added memory away, all of whose blocks are offline (`try_remove_memory`).
     pub(crate) fn remove_memory(&mut self, added: AddedMemory) {
-        let AddedMemory { range, node, group } = added;
+        let AddedMemory { range, node, group, .. } = added;
         self.blocks.remove(self.blocks.of(range.start), self.blocks.of(range.end));
         self.groups.remove(&group);
         self.added.retain(|known| known.group != group);

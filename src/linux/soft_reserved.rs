@@ -5,6 +5,7 @@ use super::access::Status;
 use super::blocks;
 use super::cxl::Cxl;
 use super::kernel::SoftReserved;
+use super::memmap::Adder;
 use super::memory_map::MemoryMap;
 use super::reason::{Reason, Section, Subject};
 use super::rules;
@@ -229,7 +230,7 @@ impl State<'_> {
         let refused = if busy(&self.memory_map, &range) {
             Some(Kmem::Busy)
         } else {
-            self.add_memory(range, node).is_err().then_some(Kmem::Refused)
+            self.add_memory(range, node, Adder::Kmem(device.parent, None)).is_err().then_some(Kmem::Refused)
         };
         if refused.is_some() && !known {
             self.tiers.distance.remove(&node);

@@ -170,6 +170,8 @@ pub(crate) enum PlanFormat {
     Text,
     /// For programs; the shape is documented and stable.
     Json,
+    /// The files of the running kernel, after all events: `PATH<TAB>VALUE`, as `cat` prints the value.
+    Sysfs,
 }
 
 /// Tell why a node, a tier, a region or an address is as the plan says.

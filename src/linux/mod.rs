@@ -41,6 +41,7 @@ pub mod quirks;
 pub mod ranges;
 pub mod reason;
 pub mod region_ids;
+pub mod region_map;
 pub mod region_rules;
 pub mod regions;
 pub mod rules;

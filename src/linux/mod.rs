@@ -47,6 +47,7 @@ pub mod ranges;
 pub mod reason;
 pub mod region_ids;
 pub mod region_performance;
+pub mod region_map;
 pub mod region_rules;
 pub mod regions;
 pub mod rules;

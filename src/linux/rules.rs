@@ -262,6 +262,10 @@ rules! {
         "the bandwidth of shared links is not looked at, and that of the devices is added up";
     TIER_REGION = "tier-region", "drivers/cxl/core/region.c: cxl_region_calculate_adistance",
         "the abstract distance is that of DRAM, scaled by the latency and bandwidth of the CXL region";
+    REGION_DECODED = "region-decoded", "CXL 3.1 §8.2.4.20 and §9.18.1",
+        "each decoder on the way selects its target by the absolute address, and the endpoints take the stripes of the region one after another";
+    REGION_REPORTED = "region-reported", "drivers/cxl/core/region.c: region_offset_to_dpa_result, cxl_dpa_to_hpa",
+        "Linux counts chunks from the start of the region when it names devices and addresses, which is not always what the decoders do";
     REGION_WINDOW_KIND = "region-window-kind", "drivers/cxl/core/port.c: can_create_ram, can_create_pmem",
         "a region can only be made in a window for host-only coherent memory of its kind";
     REGION_GRANULARITY_CODE = "region-granularity-code", "drivers/cxl/cxl.h: granularity_to_eig",

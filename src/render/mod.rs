@@ -6,6 +6,8 @@ pub mod dump_json;
 pub mod dump_text;
 #[cfg(feature = "alloc")]
 pub mod explain;
+#[cfg(feature = "alloc")]
+mod explain_region;
 pub mod json;
 #[cfg(feature = "alloc")]
 mod plan_cxl_json;
@@ -24,4 +26,6 @@ mod steps_json;
 #[cfg(feature = "alloc")]
 pub mod steps_text;
 pub mod style;
+#[cfg(feature = "alloc")]
+pub mod translate;
 pub mod value;

@@ -155,6 +155,16 @@ pub enum Errno {
     Exists,
     /// Not allowed in this state, or a value that means nothing.
     Invalid,
+    /// Nothing of that name that the driver takes.
+    NoMatch,
+    /// No room left in a device.
+    NoSpace,
+    /// No addresses left.
+    OutOfRange,
+    /// Locked.
+    NotPermitted,
+    /// The kernel is not set up for it.
+    NotSupported,
 }
 
 impl Errno {
@@ -169,6 +179,11 @@ impl Errno {
             Self::Busy => "EBUSY",
             Self::Exists => "EEXIST",
             Self::Invalid => "EINVAL",
+            Self::NoMatch => "ENODEV",
+            Self::NoSpace => "ENOSPC",
+            Self::OutOfRange => "ERANGE",
+            Self::NotPermitted => "EPERM",
+            Self::NotSupported => "EOPNOTSUPP",
         }
     }
 }

@@ -1,10 +1,10 @@
 //! What is taken before the kernel knows any node: by firmware, by the boot loader, and by the kernel itself
 //! (`arch/x86/kernel/setup.c: early_reserve_memory`, `arch/x86/mm/init.c: init_mem_mapping`).
 
+use super::direct_map::DirectMap;
 use super::sizes::BootSizes;
 use super::{Boot, Owner, Reservation};
 use crate::linux::command_line::parse_size;
-use crate::linux::hot_add::PageTables;
 use crate::linux::kernel::Kernel;
 use crate::linux::memory_map::{MemoryMap, PAGE};
 use crate::linux::placement::memblock::Request;
@@ -74,26 +74,22 @@ impl Boot<'_> {
         self.log();
     }
 
-    /// Page tables of the direct map beyond those behind the kernel image.
+    /// Page tables of the direct map that do not fit behind the kernel image.
     fn page_tables(&mut self, map: &MemoryMap) {
-        let all = map.ram.iter().fold((0_u64, 0_u64), |(large, small), ram| {
-            let tables = PageTables::new(ram, &[]);
-            (large.saturating_add(tables.of_1_gib_entries), small.saturating_add(tables.of_2_mib_entries))
-        });
-        let room = BootSizes::of(self.kernel.version).image_tables;
-        let beyond = |pages: u64| pages.saturating_sub(room);
-        let pages = match self.kernel.platform.gib_pages {
-            Some(true) => beyond(all.0),
-            Some(false) => beyond(all.1),
-            None if beyond(all.0) == 0 && beyond(all.1) > 0 => {
+        let Some(image) = kernel_image(map, self.kernel) else { return };
+        let huge = self.kernel.platform.gib_pages;
+        let count = |huge| DirectMap::new(map, &image, huge).pages(self.memblock.bottom_up, image.end);
+        let pages = match huge {
+            Some(huge) => count(huge),
+            None if count(true) == count(false) => count(true),
+            None => {
                 let consequence = "without them the direct map needs page tables before any node is known";
                 self.missing(
                     "whether processors map pages of 1 GiB (--platform gib_pages=yes|no)",
                     consequence,
                 );
-                0
+                return;
             }
-            None => beyond(all.0),
         };
         let ranges = self.memblock.allocate_many(&Request::new(PAGE, PAGE), pages);
         if !ranges.is_empty() {

@@ -5,6 +5,7 @@
 //! good; with `movable_node` one such piece makes the kernel give up a whole node ([`findings`]).
 
 mod before_nodes;
+mod direct_map;
 pub mod findings;
 mod memblock;
 pub mod sizes;
@@ -15,7 +16,7 @@ use super::memory_map::{MemoryMap, PAGE};
 use super::movable;
 use super::node_set::NodeSet;
 use super::nodes::Nodes;
-use super::ranges::Piece;
+use super::ranges::{self, Piece};
 use crate::range::AddressRange;
 use crate::units::{ByteCount, NodeId, PhysAddr, widen};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -193,6 +194,12 @@ impl Placement {
         boot.placement
     }
 
+    /// What belongs to an owner.
+    #[must_use]
+    pub fn of(&self, owner: Owner) -> Option<&Reservation> {
+        self.reservations.iter().find(|reservation| reservation.owner == owner)
+    }
+
     /// Whether anything lies in a range.
     #[must_use]
     pub fn holds(&self, range: &AddressRange) -> bool {
@@ -218,8 +225,7 @@ impl Placement {
     /// The nodes on which something of this owner lies.
     #[must_use]
     pub fn nodes_of(&self, owner: Owner, pieces: &[Piece]) -> NodeSet {
-        let own = self.reservations.iter().filter(|reservation| reservation.owner == owner);
-        own.fold(NodeSet::new(), |nodes, reservation| nodes.union(&reservation.nodes(pieces)))
+        self.of(owner).map(|reservation| reservation.nodes(pieces)).unwrap_or_default()
     }
 }
 
@@ -235,7 +241,8 @@ impl<'k> Boot<'k> {
     fn new(nodes: &Nodes, map: &MemoryMap, kernel: &'k Kernel, trial: Trial) -> Self {
         let mirror = movable::mirrored(map, kernel);
         let mut memory = Vec::new();
-        for piece in &nodes.pieces {
+        // Here a region may end inside a page.
+        for piece in &ranges::regions(&nodes.ranges, map) {
             let mut cuts = Vec::from([piece.range.start, piece.range.end]);
             let mirrored: &[AddressRange] = if mirror { &map.mirrored } else { &[] };
             let inside = |at: &PhysAddr| piece.range.start < *at && *at < piece.range.end;
@@ -329,20 +336,30 @@ impl<'k> Boot<'k> {
         }
     }
 
-    /// Per-processor memory, in pieces of 2 MiB for as many processors of a node as fit (`pcpu_embed_first_chunk`).
+    /// Per-processor memory, in pieces of 2 MiB for as many processors of a node as fit. What a processor does not
+    /// need of its part is given back (`pcpu_embed_first_chunk`).
     fn per_cpu(&mut self, nodes: &Nodes) {
         let size = sizes::BootSizes::of(self.kernel.version).per_cpu.0.max(1);
         let fit = OF_SECTION.checked_div(size).unwrap_or_default();
         let per_piece = 1_u64.checked_shl(fit.checked_ilog2().unwrap_or_default()).unwrap_or(1);
+        let part = OF_SECTION.checked_div(per_piece).unwrap_or(OF_SECTION);
         let mut cpus: BTreeMap<NodeId, u64> = BTreeMap::new();
-        for node in nodes.cpus.iter().filter_map(|cpu| cpu.node) {
+        for node in nodes.cpus.iter().filter_map(|cpu| cpu.early_node) {
             let count = cpus.entry(node).or_default();
             *count = count.saturating_add(1);
         }
-        for (node, count) in cpus {
+        for (node, mut count) in cpus {
             let request = Request { from: ABOVE_ISA, ..Request::new(OF_SECTION, OF_SECTION).near(node) };
-            let ranges = self.memblock.allocate_many(&request, count.div_ceil(per_piece));
-            self.note(Owner::PerCpu(node), ranges, false);
+            let mut kept = Vec::new();
+            for piece in self.memblock.allocate_many(&request, count.div_ceil(per_piece)) {
+                let mut at = piece.start;
+                while at < piece.end && count > 0 {
+                    kept.extend(AddressRange::from_base_size(at, ByteCount(size)));
+                    at = PhysAddr(at.0.saturating_add(part));
+                    count = count.saturating_sub(1);
+                }
+            }
+            self.note(Owner::PerCpu(node), kept, false);
         }
     }
 

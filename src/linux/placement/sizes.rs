@@ -13,8 +13,6 @@ pub struct BootSizes {
     pub node_data: ByteCount,
     /// What each processor keeps of its part of the per-processor memory.
     pub per_cpu: ByteCount,
-    /// Pages of page tables that fit behind the kernel image.
-    pub image_tables: u64,
     /// Bytes beside the text for each 32 bytes of the log (`struct prb_desc`, `struct printk_info`).
     pub log_record: ByteCount,
     /// The log that needs no memory of its own (`CONFIG_LOG_BUF_SHIFT`).
@@ -29,7 +27,6 @@ impl BootSizes {
             image: ByteCount(0x341_1000),
             node_data: ByteCount(0x2_b080),
             per_cpu: ByteCount(0x3_f000),
-            image_tables: 8,
             log_record: ByteCount(24 + 112),
             log: ByteCount(128 << 10),
         };

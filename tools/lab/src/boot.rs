@@ -1,7 +1,8 @@
 //! A whole boot: start, drivers, capture, events, captures; and what of it becomes the files of a case.
 
 use crate::case::{Case, Located, Via};
-use crate::events;
+use crate::cxl_bus::{self, Bus};
+use crate::events::{self, Before};
 use crate::guest::{Dead, Guest, Start};
 use crate::sysfs::{self, Tree};
 use crate::workshop::{Kernel, Workshop};
@@ -21,6 +22,8 @@ pub struct Boot {
     pub tables: Vec<(String, Vec<u8>)>,
     /// `/proc/iomem`.
     pub iomem: String,
+    /// Listings of the CXL bus, with the file names of a case.
+    pub buses: Vec<(String, String)>,
     /// The console of a guest that did not finish.
     pub console: Option<String>,
 }
@@ -40,9 +43,17 @@ impl Texts {
         Tree::new(&self.text("sys.txt"), &self.text("places.txt"))
     }
 
+    /// The CXL bus as a listing; empty without one.
+    pub(crate) fn bus(&self) -> String {
+        cxl_bus::listing(&self.text("cxl-links.txt"), &self.text("cxl.txt"))
+    }
+
     /// The facts that a capture at any time has.
     pub(crate) fn state(&self) -> Map<String, Value> {
         let mut facts = self.tree().facts();
+        if let Some(cxl) = Bus::read(&self.bus()).facts() {
+            facts.insert("cxl".to_owned(), cxl);
+        }
         facts.insert("zones".to_owned(), json!(sysfs::zones(&self.text("zoneinfo.txt"))));
         facts.insert("iomem_notable".to_owned(), json!(sysfs::iomem_notable(&self.text("iomem.txt"))));
         facts
@@ -85,6 +96,7 @@ fn died(located: &Located, dead: &Dead) -> Boot {
         dmesg: log::about_memory(&lines),
         tables: Vec::new(),
         iomem: String::new(),
+        buses: Vec::new(),
         console: Some(dead.console.clone()),
     }
 }
@@ -108,6 +120,7 @@ fn finish(mut guest: Guest, located: &Located) -> Result<Boot> {
     let tree = texts.tree();
     let mut observed = texts.state();
     observed.extend(log::facts(&lines));
+    let mut memory = observed["memory"].clone();
     let mut put = |key: &str, value: Value| observed.insert(key.to_owned(), value);
     put("name", json!(case.name));
     put("outcome", json!("ok"));
@@ -125,13 +138,18 @@ fn finish(mut guest: Guest, located: &Located) -> Result<Boot> {
         put("insmod_messages", json!(messages));
     }
     let booted = lines.len();
-    let mut seen = booted;
+    let (mut log_lines, mut bus) = (booted, texts.bus());
+    let mut buses = vec![("cxl-sysfs.tsv".to_owned(), bus.clone())];
     let mut steps = Vec::new();
     let mut all = lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
     for (index, event) in case.events.iter().enumerate() {
-        let step = events::run(&mut guest, event, index, booted, seen)
+        let before = Before { booted, log_lines, bus: &bus, memory: &memory };
+        let step = events::run(&mut guest, event, index, &before)
             .with_context(|| format!("event {index}: {event}"))?;
-        seen = step.log_lines;
+        log_lines = step.log_lines;
+        memory = step.value["after"]["memory"].clone();
+        bus.clone_from(&step.bus);
+        buses.push((format!("cxl-sysfs.step{index}.tsv"), step.bus));
         all.extend(step.log);
         steps.push(step.value);
     }
@@ -149,6 +167,7 @@ fn finish(mut guest: Guest, located: &Located) -> Result<Boot> {
         dmesg: log::about_memory(&all),
         tables: tables.collect(),
         iomem: texts.text("iomem.txt"),
+        buses: buses.into_iter().filter(|(_, bus)| !bus.is_empty()).collect(),
         console: None,
     })
 }
@@ -208,6 +227,9 @@ impl Boot {
         std::fs::write(folder.join("dmesg.txt"), &self.dmesg)?;
         if !self.iomem.is_empty() {
             std::fs::write(folder.join("iomem.txt"), &self.iomem)?;
+        }
+        for (name, bus) in &self.buses {
+            std::fs::write(folder.join(name), bus)?;
         }
         for (name, bytes) in &self.tables {
             std::fs::write(folder.join("tables").join(format!("{name}.bin")), bytes)?;

@@ -38,6 +38,10 @@ impl Planner {
     pub fn plan(&self, folder: &Path, case: &Case, observed: &Value, kernel: Kernel) -> Result<Value> {
         let mut command = Command::new(&self.program);
         command.arg("plan").arg(folder.join("tables")).arg("--memory-map").arg(folder.join("dmesg.txt"));
+        let bus = folder.join("cxl-sysfs.tsv");
+        if bus.exists() {
+            command.arg(bus);
+        }
         command.args(["--format", "json", "--kernel", kernel.number()]);
         let cmdline = observed["cmdline"].as_str().map(str::to_owned);
         command.arg("--cmdline").arg(cmdline.unwrap_or_else(|| format!("{BASE_CMDLINE} {}", case.cmdline)));

@@ -6,7 +6,7 @@ use crate::events::{self, Before};
 use crate::guest::{Dead, Guest, Start};
 use crate::sysfs::{self, Tree};
 use crate::workshop::{Kernel, Workshop};
-use crate::{json, log};
+use crate::{firmware, json, log};
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -105,6 +105,7 @@ fn finish(mut guest: Guest, located: &Located) -> Result<Boot> {
     let case = &located.case;
     let mut messages = Vec::new();
     let devices = if guest.has_monitor() { events::memory_devices(&mut guest)? } else { Vec::new() };
+    firmware::program(&mut guest, &case.firmware)?;
     for driver in &case.modules {
         let answer = events::load(&mut guest, driver)?;
         if answer != "ok" {
@@ -113,6 +114,10 @@ fn finish(mut guest: Guest, located: &Located) -> Result<Boot> {
     }
     if case.settle > 0 {
         guest.order(&format!("sleep {}", case.settle))?;
+    }
+    if case.modules.iter().any(|driver| driver.starts_with("cxl")) {
+        // Devices are found side by side, and regions only once all of theirs are.
+        guest.order("quiet")?;
     }
     let texts = Texts { files: guest.capture("first")? };
     let dmesg = texts.text("dmesg.txt");
@@ -140,6 +145,9 @@ fn finish(mut guest: Guest, located: &Located) -> Result<Boot> {
     let booted = lines.len();
     let (mut log_lines, mut bus) = (booted, texts.bus());
     let mut buses = vec![("cxl-sysfs.tsv".to_owned(), bus.clone())];
+    if !case.firmware.is_empty() {
+        buses.push(("cxl-programmed.tsv".to_owned(), cxl_bus::as_programmed(&bus)));
+    }
     let mut steps = Vec::new();
     let mut all = lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
     for (index, event) in case.events.iter().enumerate() {

@@ -115,10 +115,6 @@ impl Bus {
         self.0.objects.get(object).is_some_and(|object| object.links.contains_key("driver"))
     }
 
-    /// Whether there is such an object.
-    pub(crate) fn has(&self, object: &str) -> bool {
-        self.0.objects.contains_key(object)
-    }
 
     /// The root decoder that a region is part of.
     pub(crate) fn root_of(&self, region: &str) -> Option<&str> {

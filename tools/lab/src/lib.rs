@@ -9,6 +9,7 @@ pub mod cpio;
 pub mod cxl_bus;
 pub mod events;
 pub mod fetch;
+pub mod firmware;
 pub mod guest;
 pub mod json;
 pub mod log;

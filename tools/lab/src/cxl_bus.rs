@@ -32,7 +32,9 @@ pub fn listing(links: &str, attributes: &str) -> String {
     let mut values: BTreeMap<&str, Vec<(&str, String)>> = BTreeMap::new();
     for line in attributes.lines() {
         let Some((path, value)) = line.split_once(':') else { continue };
-        let Some((object, name)) = path.strip_prefix(BUS).and_then(|path| path.split_once('/')) else { continue };
+        let Some((object, name)) = path.strip_prefix(BUS).and_then(|path| path.split_once('/')) else {
+            continue;
+        };
         let values = values.entry(object).or_default();
         match values.last_mut() {
             Some((last, text)) if *last == name => {
@@ -46,7 +48,8 @@ pub fn listing(links: &str, attributes: &str) -> String {
     let mut text = String::new();
     for (name, place) in places {
         text.push_str(&format!("{BUS}{name} -> {place}\n"));
-        for (link, target) in inside.get(name).into_iter().flatten().filter(|(link, _)| *link != "subsystem") {
+        for (link, target) in inside.get(name).into_iter().flatten().filter(|(link, _)| *link != "subsystem")
+        {
             text.push_str(&format!("{place}/{link} -> {target}\n"));
         }
         for (attribute, value) in values.get(name).into_iter().flatten() {
@@ -70,7 +73,7 @@ pub fn as_programmed(listing: &str) -> String {
         };
         let decoder = parts.next().is_some_and(|part| part.starts_with("decoder"));
         let taken = ["region", "dpa_resource", "dpa_size", "mode", "create_ram_region", "create_pmem_region"];
-        !path.split('/').any(of_region) && !(decoder && taken.contains(&last))
+        !(path.split('/').any(of_region) || decoder && taken.contains(&last))
     };
     listing.lines().filter(kernels_own).flat_map(|line| [line, "\n"]).collect()
 }
@@ -89,7 +92,9 @@ impl Bus {
             .0
             .objects
             .iter()
-            .filter(|(name, _)| name.strip_prefix(start).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())))
+            .filter(|(name, _)| {
+                name.strip_prefix(start).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+            })
             .map(|(name, object)| (name.as_str(), object))
             .collect();
         found.sort_by_key(|(name, _)| numbers(name));
@@ -115,7 +120,6 @@ impl Bus {
         self.0.objects.get(object).is_some_and(|object| object.links.contains_key("driver"))
     }
 
-
     /// The root decoder that a region is part of.
     pub(crate) fn root_of(&self, region: &str) -> Option<&str> {
         self.0.objects.get(region)?.ancestor(1)
@@ -124,7 +128,8 @@ impl Bus {
     /// The endpoint decoders of a region by position; `None` for a position that is free.
     pub(crate) fn targets(&self, region: &str) -> Vec<Option<&str>> {
         let ways = self.number(region, "interleave_ways").unwrap_or_default();
-        let target = |position| self.value(region, &format!("target{position}")).filter(|name| !name.is_empty());
+        let target =
+            |position| self.value(region, &format!("target{position}")).filter(|name| !name.is_empty());
         (0..ways).map(target).collect()
     }
 
@@ -152,7 +157,8 @@ impl Bus {
 
     /// Some attributes of an object, those that are there.
     fn attributes(&self, object: &str, names: &[&str]) -> Map<String, Value> {
-        let named = names.iter().filter_map(|name| Some(((*name).to_owned(), json!(self.value(object, name)?))));
+        let named =
+            names.iter().filter_map(|name| Some(((*name).to_owned(), json!(self.value(object, name)?))));
         named.collect()
     }
 
@@ -170,9 +176,15 @@ impl Bus {
         put("memdevs", self.memdevs());
         put("root_decoders", self.root_decoders());
         let attributes = ["region", "start", "size", "interleave_ways", "interleave_granularity"];
-        put("switch_decoders", self.in_use("cxl_decoder_switch", &[&attributes[..], &["target_list"]].concat()));
+        put(
+            "switch_decoders",
+            self.in_use("cxl_decoder_switch", &[&attributes[..], &["target_list"]].concat()),
+        );
         let of_device = ["dpa_resource", "dpa_size", "mode"];
-        put("endpoint_decoders", self.in_use("cxl_decoder_endpoint", &[&attributes[..], &of_device].concat()));
+        put(
+            "endpoint_decoders",
+            self.in_use("cxl_decoder_endpoint", &[&attributes[..], &of_device].concat()),
+        );
         put("regions", self.regions());
         Some(Value::Object(sections))
     }
@@ -185,7 +197,9 @@ impl Bus {
                 let serial = self.number(name, "serial");
                 let mut shown = json!({"serial": serial, "pci": object.ancestor(1),
                     "pmem_size": self.value(name, "pmem/size"), "ram_size": self.value(name, "ram/size")});
-                for (key, attribute) in [("ram_qos_class", "ram/qos_class"), ("pmem_qos_class", "pmem/qos_class")] {
+                for (key, attribute) in
+                    [("ram_qos_class", "ram/qos_class"), ("pmem_qos_class", "pmem/qos_class")]
+                {
                     if let Some(class) = self.value(name, attribute) {
                         shown[key] = json!(class);
                     }
@@ -257,8 +271,11 @@ impl Bus {
             shown.insert("name".to_owned(), json!(name));
             shown.insert("root_decoder".to_owned(), json!(object.ancestor(1)));
             shown.insert("bound".to_owned(), json!(object.links.contains_key("driver")));
-            let targets: Vec<_> =
-                self.targets(name).into_iter().map(|target| target.and_then(|name| self.shown(name))).collect();
+            let targets: Vec<_> = self
+                .targets(name)
+                .into_iter()
+                .map(|target| target.and_then(|name| self.shown(name)))
+                .collect();
             shown.insert("targets".to_owned(), json!(targets));
             Value::Object(shown)
         });

@@ -132,8 +132,8 @@ pub(crate) fn delete(guest: &mut Guest, event: &Value, bus: &Bus, memory: &Value
         return Ok(writer.done);
     }
     let root = root.to_owned();
-    let going =
-        (!bound || writer.put(&format!("{DRIVER}unbind"), name)?) && writer.put(&format!("{name}/commit"), "0")?;
+    let going = (!bound || writer.put(&format!("{DRIVER}unbind"), name)?)
+        && writer.put(&format!("{name}/commit"), "0")?;
     if !going {
         return Ok(writer.done);
     }

@@ -158,7 +158,10 @@ impl Fabric {
             }
             machine.push_str(&format!(",cxl-fmw.{index}.size={}M", window.mebibytes));
             if window.granularity != 256 {
-                machine.push_str(&format!(",cxl-fmw.{index}.interleave-granularity={}", size(window.granularity)));
+                machine.push_str(&format!(
+                    ",cxl-fmw.{index}.interleave-granularity={}",
+                    size(window.granularity)
+                ));
             }
         }
         let hypervisor = if self.hypervisor { "" } else { ",-hypervisor" };
@@ -180,7 +183,10 @@ impl Fabric {
                 let name = format!("rp{index}_{}", port.number);
                 let slot = next_slot();
                 let number = port.number;
-                add("-device", format!("cxl-rp,port={number},bus=cxl.{index},id={name},chassis=0,slot={slot}"));
+                add(
+                    "-device",
+                    format!("cxl-rp,port={number},bus=cxl.{index},id={name},chassis=0,slot={slot}"),
+                );
                 match &port.below {
                     Below::Nothing => {}
                     Below::Device(device) => device.add(&name, &mut add),
@@ -192,7 +198,9 @@ impl Fabric {
                             let slot = next_slot();
                             add(
                                 "-device",
-                                format!("cxl-downstream,port={number},bus={switch},id={name},chassis=0,slot={slot}"),
+                                format!(
+                                    "cxl-downstream,port={number},bus={switch},id={name},chassis=0,slot={slot}"
+                                ),
                             );
                             device.add(&name, &mut add);
                         }

@@ -19,7 +19,8 @@ pub fn machine(seed: u64) -> Fabric {
     let mut prng = Prng::new(seed ^ 0x00c1_0000_0000);
     let prng = &mut prng;
     let mut serials = 0;
-    let bridges: Vec<Bridge> = (1..=prng.between(1, 3)).map(|number| bridge(prng, 32 * number, &mut serials)).collect();
+    let bridges: Vec<Bridge> =
+        (1..=prng.between(1, 3)).map(|number| bridge(prng, 32 * number, &mut serials)).collect();
     let windows = (0..prng.between(1, 3)).map(|_| window(prng, bridges.len())).collect();
     let mut machine = Fabric {
         processors: prng.between(1, 2),
@@ -69,10 +70,9 @@ pub fn machine(seed: u64) -> Fabric {
     }
     for driver in late {
         let place = prng.below(machine.events.len() as u64 + 1);
-        machine.events.insert(
-            usize::try_from(place).unwrap_or_default(),
-            json!({"event": "load", "driver": driver}),
-        );
+        machine
+            .events
+            .insert(usize::try_from(place).unwrap_or_default(), json!({"event": "load", "driver": driver}));
     }
     machine
 }
@@ -167,7 +167,8 @@ fn below_bridge<'a>(
     splits.retain(|(ports, behind)| ports * behind == count);
     prng.shuffle(&mut splits);
     for (ports, behind) in splits {
-        let mut slots: Vec<usize> = devices.iter().filter(|one| one.bridge == bridge).map(|one| one.slot).collect();
+        let mut slots: Vec<usize> =
+            devices.iter().filter(|one| one.bridge == bridge).map(|one| one.slot).collect();
         slots.dedup();
         let of_slot = |slot: usize| -> Vec<&Placed<'a>> {
             devices.iter().filter(|one| one.bridge == bridge && one.slot == slot).collect()
@@ -205,7 +206,8 @@ fn share(prng: &mut Prng, layout: &Layout<'_>) -> (&'static str, u64) {
 fn legal_wish(prng: &mut Prng, machine: &Fabric) -> Option<Value> {
     let layout = (0..8).find_map(|_| layout(prng, machine))?;
     let (mode, share) = share(prng, &layout);
-    let targets: Vec<_> = layout.devices.iter().map(|placed| json!({"serial": placed.device.serial})).collect();
+    let targets: Vec<_> =
+        layout.devices.iter().map(|placed| json!({"serial": placed.device.serial})).collect();
     let size = share * targets.len() as u64;
     let mut wish = json!({"event": "create_region", "root": format!("decoder0.{}", layout.window), "mode": mode,
         "granularity": layout.granularity, "size": format!("{size:#x}"), "targets": targets});
@@ -219,7 +221,8 @@ fn legal_wish(prng: &mut Prng, machine: &Fabric) -> Option<Value> {
 fn spoil(prng: &mut Prng, machine: &Fabric, mut wish: Value) -> Value {
     let targets = wish["targets"].as_array().cloned().unwrap_or_default();
     let serials = machine.devices().len() as u64;
-    let size = wish["size"].as_str().and_then(|text| u64::from_str_radix(&text[2..], 16).ok()).unwrap_or(UNIT);
+    let size =
+        wish["size"].as_str().and_then(|text| u64::from_str_radix(&text[2..], 16).ok()).unwrap_or(UNIT);
     let count = targets.len() as u64;
     match prng.below(12) {
         0 | 1 => {
@@ -271,7 +274,9 @@ fn dax_event(prng: &mut Prng, may_go_online: bool) -> Value {
         0 | 1 => json!({"event": "unbind_dax", "device": device}),
         2 => json!({"event": "bind_dax", "device": device, "driver": "kmem"}),
         3 => json!({"event": "bind_dax", "device": device, "driver": "device_dax"}),
-        4 => json!({"event": "bind_dax", "device": device, "driver": "kmem", "memmap_on_memory": prng.chance(50)}),
+        4 => {
+            json!({"event": "bind_dax", "device": device, "driver": "kmem", "memmap_on_memory": prng.chance(50)})
+        }
         5 | 6 if may_go_online => {
             json!({"event": "online", "block": block, "type": prng.pick(&["online", "online_movable"])})
         }
@@ -346,12 +351,15 @@ fn decoders(machine: &Fabric, layout: &Layout<'_>) -> Vec<Programmed> {
                 ..Programmed::default()
             });
         }
-        let mut switches: Vec<&str> =
-            own.iter().filter_map(|placed| placed.switch.as_ref().map(|(function, _)| function.as_str())).collect();
+        let mut switches: Vec<&str> = own
+            .iter()
+            .filter_map(|placed| placed.switch.as_ref().map(|(function, _)| function.as_str()))
+            .collect();
         switches.sort_unstable();
         switches.dedup();
         for switch in switches {
-            let behind_it = own.iter().filter_map(|placed| placed.switch.as_ref().filter(|(at, _)| at == switch));
+            let behind_it =
+                own.iter().filter_map(|placed| placed.switch.as_ref().filter(|(at, _)| at == switch));
             found.push(Programmed {
                 at: switch.to_owned(),
                 ways: count(*behind),

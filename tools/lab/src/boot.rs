@@ -24,6 +24,8 @@ pub struct Boot {
     pub iomem: String,
     /// Listings of the CXL bus, with the file names of a case.
     pub buses: Vec<(String, String)>,
+    /// The files that the parsed facts come from, as `PATH:LINE`.
+    pub sysfs: String,
     /// The console of a guest that did not finish.
     pub console: Option<String>,
 }
@@ -97,6 +99,7 @@ fn died(located: &Located, dead: &Dead) -> Boot {
         tables: Vec::new(),
         iomem: String::new(),
         buses: Vec::new(),
+        sysfs: String::new(),
         console: Some(dead.console.clone()),
     }
 }
@@ -176,6 +179,7 @@ fn finish(mut guest: Guest, located: &Located) -> Result<Boot> {
         tables: tables.collect(),
         iomem: texts.text("iomem.txt"),
         buses: buses.into_iter().filter(|(_, bus)| !bus.is_empty()).collect(),
+        sysfs: texts.text("sys.txt"),
         console: None,
     })
 }
@@ -233,8 +237,10 @@ impl Boot {
             return Ok(());
         }
         std::fs::write(folder.join("dmesg.txt"), &self.dmesg)?;
-        if !self.iomem.is_empty() {
-            std::fs::write(folder.join("iomem.txt"), &self.iomem)?;
+        for (name, text) in [("iomem.txt", &self.iomem), ("sysfs.txt", &self.sysfs)] {
+            if !text.is_empty() {
+                std::fs::write(folder.join(name), text)?;
+            }
         }
         for (name, bus) in &self.buses {
             std::fs::write(folder.join(name), bus)?;

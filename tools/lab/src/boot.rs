@@ -45,9 +45,10 @@ impl Texts {
         Tree::new(&self.text("sys.txt"), &self.text("places.txt"))
     }
 
-    /// The CXL bus as a listing; empty without one.
+    /// The CXL bus as a listing, with the speed and width of PCIe links; empty without one.
     pub(crate) fn bus(&self) -> String {
-        cxl_bus::listing(&self.text("cxl-links.txt"), &self.text("cxl.txt"))
+        let bus = cxl_bus::listing(&self.text("cxl-links.txt"), &self.text("cxl.txt"));
+        if bus.is_empty() { bus } else { bus + &self.text("pci-links.txt") }
     }
 
     /// The facts that a capture at any time has.

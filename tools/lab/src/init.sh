@@ -26,6 +26,13 @@ cxl_bus() {
 		esac
 	done
 	grep -sH '' "$@" >cxl.txt
+	for d in /sys/bus/pci/devices/*; do
+		[ -f $d/current_link_speed ] || continue
+		place=$(readlink -f $d)
+		for f in current_link_speed current_link_width; do
+			read -r value <$d/$f && printf '%s/%s\t%s\n' "$place" $f "$value"
+		done
+	done >pci-links.txt
 }
 
 device_tables() {
@@ -33,7 +40,7 @@ device_tables() {
 		[ -e $d/CDAT ] && read -r serial <$d/uport/serial && cat $d/CDAT >tables/CDAT_serial_$serial
 	done
 	for d in $C/port*; do
-		[ -e $d/CDAT ] && cat $d/CDAT >tables/CDAT_port_$(readlink $d/uport | sed 's/.*\///')
+		[ -e $d/CDAT ] && cat $d/CDAT >tables/CDAT_$(readlink $d/uport | sed 's/.*\///')
 	done
 	find tables -size 0 -exec rm {} \;
 }

@@ -55,12 +55,20 @@ pub fn machine(seed: u64) -> Fabric {
         firmware(prng, &mut machine);
     }
     let wishes = if machine.firmware.is_empty() { prng.between(2, 5) } else { prng.below(4) };
+    // Regions that there may be, more or less.
+    let mut regions = machine.firmware.len().min(1) as u64;
     for _ in 0..wishes {
         let event = match prng.below(10) {
-            0..=3 => legal_wish(prng, &machine),
+            7 | 8 if regions > 0 || prng.chance(20) => {
+                let missing = u64::from(prng.chance(20));
+                let number = prng.below(regions.max(1) + missing);
+                Some(json!({"event": "delete_region", "region": format!("region{number}")}))
+            }
             4..=6 => legal_wish(prng, &machine).map(|wish| spoil(prng, &machine, wish)),
-            7 | 8 => Some(json!({"event": "delete_region", "region": format!("region{}", prng.below(3))})),
-            _ => None,
+            _ => {
+                regions += 1;
+                legal_wish(prng, &machine)
+            }
         };
         machine.events.extend(event);
         if dax && prng.chance(40) {
@@ -289,10 +297,22 @@ fn firmware(prng: &mut Prng, machine: &mut Fabric) {
     let mut programs = Vec::new();
     // By function or bridge: how many of its decoders are used.
     let mut used: Vec<(String, u32)> = Vec::new();
+    let mut given: Vec<(u64, u64)> = Vec::new();
     let mut ends = vec![0; machine.windows.len()];
     for _ in 0..*prng.pick(&[1, 1, 1, 2]) {
         let Some(layout) = (0..8).find_map(|_| layout(prng, machine)) else { continue };
         let (mode, share) = share(prng, &layout);
+        let spent = |serial: u64| {
+            given.iter().filter(|(known, _)| *known == serial).map(|(_, size)| size).sum::<u64>()
+        };
+        let room = |placed: &Placed<'_>| {
+            let whole = if mode == "pmem" { placed.device.persistent } else { placed.device.volatile };
+            (whole * MIB).saturating_sub(spent(placed.device.serial))
+        };
+        if layout.devices.iter().any(|placed| room(placed) < share) {
+            continue;
+        }
+        given.extend(layout.devices.iter().map(|placed| (placed.device.serial, share)));
         let size = share * layout.devices.len() as u64;
         let offset = ends[layout.window];
         ends[layout.window] += size;

@@ -30,6 +30,7 @@ mod figures;
 mod first_round;
 pub mod hmat;
 pub mod hot_add;
+pub mod hot_remove;
 pub mod interleave;
 pub mod kernel;
 pub mod locate;

@@ -13,7 +13,7 @@ use crate::error::{Cause, TableError};
 use crate::range::AddressRange;
 use crate::tables::e820::{E820Entry, E820Map, E820Type};
 use crate::tables::efi::{EfiAttributes, EfiDescriptor, EfiMap, EfiMemoryType};
-use crate::units::{Signature, widen};
+use crate::units::{PhysAddr, Signature, widen};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -44,6 +44,9 @@ pub struct MapEntry {
 pub enum MapForm {
     /// `BIOS-e820:` lines of a kernel log.
     KernelE820,
+    /// `modified:` lines of a kernel log: the map after the kernel's own changes. A log whose start is lost, or that of a
+    /// kernel that died early, may hold nothing else.
+    ModifiedE820,
     /// `efi: memNN:` lines of a kernel log.
     KernelEfi,
     /// A `/sys/firmware/memmap` tree.
@@ -88,16 +91,17 @@ impl MapReading {
     /// The map that the kernel works with: the first one of the form that is nearest to what it was handed.
     ///
     /// E820 forms come before EFI forms, because x86 kernels only use the former and others only print the latter;
-    /// `/proc/iomem` comes last, because the kernel has changed that one.
+    /// What the kernel has changed comes last.
     #[must_use]
     pub fn firmware(&self) -> Option<&FirmwareMap> {
-        const ORDER: [MapForm; 7] = [
+        const ORDER: [MapForm; 8] = [
             MapForm::KernelE820,
             MapForm::SysfsMemmap,
             MapForm::E820Entries,
             MapForm::EfiDescriptors,
             MapForm::KernelEfi,
             MapForm::ShellMemmap,
+            MapForm::ModifiedE820,
             MapForm::Iomem,
         ];
         ORDER.into_iter().find_map(|form| self.of_form(form))
@@ -231,6 +235,8 @@ struct TextReader {
     announced: [bool; 2],
     /// Number of the last line `efi: memNN:`.
     last_efi: Option<u64>,
+    /// Where the last range of a line `modified:` starts.
+    last_modified: Option<PhysAddr>,
     /// Levels of `/proc/iomem` around the current line: their indent, and whether memory is around.
     around: Vec<(usize, bool)>,
 }
@@ -253,6 +259,12 @@ impl TextReader {
             let anew = core::mem::take(e820_announced);
             let found = found.map(|(range, found)| (range, MapKind::E820(found)));
             self.entry(MapForm::KernelE820, place, found, anew);
+        } else if let Some(found) = lines::modified_line(words) {
+            let start = found.map(|(range, _)| range.start);
+            let anew = start.is_some_and(|start| self.last_modified.is_some_and(|last| start <= last));
+            self.last_modified = start.or(self.last_modified);
+            let found = found.map(|(range, found)| (range, MapKind::E820(found)));
+            self.entry(MapForm::ModifiedE820, place, found, anew);
         } else if let Some(found) = lines::efi_line(words) {
             let index = found.and_then(|found| found.index);
             let again = index.is_some_and(|index| self.last_efi.is_some_and(|last| index <= last));
@@ -350,7 +362,7 @@ fn is_plausible_e820(bytes: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::testing;
-    use crate::units::{EfiPageCount, PhysAddr};
+    use crate::units::EfiPageCount;
     use alloc::string::String;
 
     extern crate std;
@@ -386,6 +398,22 @@ mod tests {
         let [fault] = reading.faults[..] else { panic!("{:?}", reading.faults) };
         assert_eq!((fault.table, fault.cause, fault.found), (Signature::E820, Cause::MalformedText, 3));
         assert_eq!(log[usize::try_from(fault.offset).unwrap()..][..6], *b"kernel");
+    }
+
+    #[test]
+    fn a_log_without_its_start_gives_the_map_after_the_kernels_changes() {
+        let log = b"[    0.000000] modified: [mem 0x0000000000000000-0x0000000000000fff]  device reserved\n\
+            [    0.000000] modified: [gap 0x0000000000001000-0x00000000000fffff]\n\
+            [    0.000000] modified: [mem 0x0000000000100000-0x000000003f8b8fff]  System RAM\n\
+            [    0.010000] modified: [mem 0x0000000000000000-0x0000000000000fff]  device reserved\n";
+        let reading = read(log).unwrap();
+        let forms: Vec<_> = reading.maps.iter().map(|map| (map.form, map.entries.len())).collect();
+        assert_eq!(forms, [(MapForm::ModifiedE820, 2), (MapForm::ModifiedE820, 1)]);
+        let entries = &reading.firmware().unwrap().entries;
+        assert_eq!(
+            entries[1],
+            MapEntry { range: range(0x10_0000, 0x3f8b_9000), kind: MapKind::E820(E820Type::RAM), place: 3 }
+        );
     }
 
     #[test]

@@ -8,17 +8,19 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 /// One step of the way from an endpoint to the root: a port, and the downstream port of it that leads back.
-pub(crate) struct Step {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
     /// The port.
-    pub(crate) port: String,
+    pub port: String,
     /// The id of its downstream port.
-    pub(crate) dport: u32,
+    pub dport: u32,
     /// It is the root.
-    pub(crate) is_root: bool,
+    pub is_root: bool,
 }
 
-/// The way from a port up, nearest port first, as far as the hierarchy tells.
-pub(crate) fn path(tree: &CxlTree, port: &str) -> Vec<Step> {
+/// The way from a port up, nearest port first, as far as the hierarchy tells: with the root last, if it leads there.
+#[must_use]
+pub fn path(tree: &CxlTree, port: &str) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut below = tree.port(port);
     while let Some(port) = below {

@@ -3,6 +3,7 @@
 
 use super::added::OnlinePolicy;
 use super::command_line::CommandLine;
+use super::cxl_platform::CxlPlatform;
 use super::quirks::Quirks;
 use crate::range::AddressRange;
 use crate::units::ApicId;
@@ -69,6 +70,9 @@ impl Version {
                 Self::V7_2 => SoftReserved::AnyOverlap,
             },
             rereads_hmat: false,
+            memmap_in_pieces: since_6_12,
+            memmap_force: since_6_12,
+            dax_memmap_on_memory: since_6_12,
             memory_map_words: if since_7_2 { MapWords::Long } else { MapWords::Short },
             quirks: Quirks::ALL,
         }
@@ -104,6 +108,13 @@ pub struct Switches {
     pub soft_reserved: SoftReserved,
     /// An HMAT that changes at run time is read again. No version does; on, it tells what one would do that did.
     pub rereads_hmat: bool,
+    /// Memory that holds its own page structures is added one block at a time; otherwise only memory of a single
+    /// block can hold them (`mm/memory_hotplug.c: add_memory_resource`).
+    pub memmap_in_pieces: bool,
+    /// `memory_hotplug.memmap_on_memory` knows `force`; otherwise it is a plain yes or no.
+    pub memmap_force: bool,
+    /// DAX devices can be told to hold their own page structures (`drivers/dax/bus.c`).
+    pub dax_memmap_on_memory: bool,
     /// The words of the memory map in the log.
     pub memory_map_words: MapWords,
     /// What hardly anybody wants of it.
@@ -215,6 +226,8 @@ pub struct Platform {
     pub x2apic: Option<bool>,
     /// Memory that was taken before nodes were known: initrd, kernel image, tables.
     pub reserved: Vec<AddressRange>,
+    /// CXL links and the answer of the QoS method.
+    pub cxl: CxlPlatform,
 }
 
 /// A kernel on a machine: everything that decides, but for the tables and the memory map.

@@ -213,6 +213,12 @@ rules! {
         "the addresses are taken";
     ADD_BEYOND = "add-beyond", "mm/memory_hotplug.c: mhp_range_allowed",
         "the addresses are beyond those that the kernel can manage";
+    ADD_TOO_SMALL = "add-too-small", "drivers/dax/kmem.c: dev_dax_kmem_probe",
+        "no whole memory block lies in the ranges, and kmem adds nothing";
+    ADD_BUSY = "add-busy", "drivers/dax/kmem.c: dev_dax_kmem_probe",
+        "something that does not hold all of the range is at its addresses";
+    ADD_NO_MEMORY = "add-no-memory", "mm/sparse-vmemmap.c: vmemmap_populate",
+        "kernel memory has no room for the page structures";
     EJECT_BUSY = "eject-busy", "drivers/acpi/scan.c: acpi_scan_hot_remove",
         "a block stays online, and those that had gone offline come back online wherever the policy puts them now";
     NO_BLOCK = "no-block", "drivers/base/memory.c",
@@ -243,6 +249,129 @@ rules! {
         "firmware had programmed the region, and all decoders fit together";
     REGION_REFUSED = "region-refused", "drivers/cxl/core/region.c: cxl_add_to_region",
         "a programmed decoder does not become part of a working region";
+    CXL_NO_FIGURES = "cxl-no-figures", "drivers/cxl/core/cdat.c: cxl_endpoint_parse_cdat",
+        "the kernel knows no latency and bandwidth of the memory of a CXL device";
+    CXL_DEVICE_FIGURES = "cxl-device-figures", "drivers/cxl/core/cdat.c: cxl_port_perf_data_calculate",
+        "latencies of host bridge, links, switches and device add up, and the narrowest of them sets the bandwidth";
+    QOS_ERASED = "qos-erased", "drivers/cxl/core/cdat.c: cxl_qos_class_verify",
+        "memory whose QoS class no window has, or whose host bridge is a target of none, loses class and figures";
+    REGION_BANDWIDTH = "region-bandwidth", "drivers/cxl/core/cdat.c: cxl_region_shared_upstream_bandwidth_update",
+        "bandwidths of devices add up, at every level up to what the link, the switch or the host bridge carries";
+    REGION_BANDWIDTH_KEPT = "region-bandwidth-kept",
+        "drivers/cxl/core/cdat.c: cxl_region_shared_upstream_bandwidth_update",
+        "the bandwidth of shared links is not looked at, and that of the devices is added up";
+    TIER_REGION = "tier-region", "drivers/cxl/core/region.c: cxl_region_calculate_adistance",
+        "the abstract distance is that of DRAM, scaled by the latency and bandwidth of the CXL region";
+    REGION_DECODED = "region-decoded", "CXL 3.1 §8.2.4.20 and §9.18.1",
+        "each decoder on the way selects its target by the absolute address, and the endpoints take the stripes of the region one after another";
+    REGION_REPORTED = "region-reported", "drivers/cxl/core/region.c: region_offset_to_dpa_result, cxl_dpa_to_hpa",
+        "Linux counts chunks from the start of the region when it names devices and addresses, which is not always what the decoders do";
+    REGION_WINDOW_KIND = "region-window-kind", "drivers/cxl/core/port.c: can_create_ram, can_create_pmem",
+        "a region can only be made in a window for host-only coherent memory of its kind";
+    REGION_GRANULARITY_CODE = "region-granularity-code", "drivers/cxl/cxl.h: granularity_to_eig",
+        "a granularity is a power of two from 256 bytes to 16 KiB";
+    REGION_WINDOW_GRANULARITY = "region-window-granularity", "drivers/cxl/core/region.c: set_interleave_granularity",
+        "in a window with several ways a region has the granularity of the window";
+    REGION_WAYS_CODE = "region-ways-code", "drivers/cxl/cxl.h: ways_to_eiw",
+        "a region has 1, 2, 3, 4, 6, 8, 12 or 16 ways";
+    REGION_WINDOW_WAYS = "region-window-ways", "drivers/cxl/core/region.c: set_interleave_ways",
+        "the ways of a region are those of its window times a power of two";
+    REGION_SIZE_UNIT = "region-size-unit", "drivers/cxl/core/region.c: alloc_hpa",
+        "the size of a region is a multiple of 256 MiB for each of its ways";
+    REGION_FREE_ADDRESSES = "region-free-addresses", "kernel/resource.c: alloc_free_mem_region",
+        "a region takes the lowest gap of its window that it fits in, from 256 MiB on";
+    REGION_FREE_ENDPOINT_DECODER = "region-free-endpoint-decoder", "no kernel function: cxl create-region",
+        "a target is a device that is there, with a decoder that has no device memory yet";
+    REGION_DEVICE_KIND = "region-device-kind", "drivers/cxl/core/hdm.c: cxl_dpa_set_part",
+        "the device has a partition of the kind of the region";
+    REGION_SHARE_UNIT = "region-share-unit", "drivers/cxl/core/port.c: dpa_size_store",
+        "device memory is given away in multiples of 256 MiB";
+    REGION_FREE_DEVICE_MEMORY = "region-free-device-memory", "drivers/cxl/core/hdm.c: cxl_dpa_alloc",
+        "a decoder gets device memory behind all that its partition has given away";
+    REGION_DEVICE_MEMORY_ORDER = "region-device-memory-order", "drivers/cxl/core/hdm.c: cxl_dpa_free, __cxl_dpa_reserve",
+        "device memory goes to decoders in the order of their indexes and comes back in reverse, when they are in no region and off";
+    REGION_ENDPOINT_INTERLEAVE = "region-endpoint-interleave", "drivers/cxl/core/region.c: check_interleave_cap",
+        "the decoders of a device have to be able to interleave as the region does";
+    REGION_ADDRESSES_FIRST = "region-addresses-first", "drivers/cxl/core/region.c: cxl_region_attach",
+        "a region needs addresses before it gets targets";
+    REGION_TARGET_COUNT = "region-target-count", "drivers/cxl/core/region.c: cxl_region_attach",
+        "a region has as many targets as ways";
+    REGION_BELOW_ROOT = "region-below-root", "drivers/cxl/core/region.c: cxl_region_attach",
+        "a target is behind a host bridge that the root has";
+    REGION_COHERENCE = "region-coherence", "drivers/cxl/core/region.c: cxl_region_attach",
+        "decoders of one region have one kind of coherence, host-only for one that user space makes";
+    REGION_SHARE = "region-share", "drivers/cxl/core/region.c: cxl_region_attach",
+        "the device memory of every target times the ways is the size of the region without its cache";
+    REGION_DEVICE_ONCE = "region-device-once", "drivers/cxl/core/region.c: cxl_region_validate_position",
+        "a device is at one position of a region, and a position has one device";
+    REGION_BRIDGE_TURN = "region-bridge-turn", "drivers/cxl/core/region.c: cxl_region_attach_position",
+        "position p of a region belongs to the host bridge at p modulo the ways of its window";
+    REGION_FREE_PORT_DECODER = "region-free-port-decoder", "drivers/cxl/core/region.c: match_free_decoder",
+        "a port gives a region the decoder behind its committed ones, if no region has it and none before it is off";
+    REGION_ADDRESS_ORDER = "region-address-order", "drivers/cxl/core/region.c: alloc_region_ref",
+        "a region joins a port only with addresses above those of all regions there";
+    REGION_PORT_TARGETS = "region-port-targets", "drivers/cxl/core/region.c: cxl_port_attach_region, cxl_port_setup_targets",
+        "a decoder of a port leads to no more than its number of targets, 8 at most";
+    REGION_PORT_POWER = "region-port-power", "drivers/cxl/core/region.c: cxl_port_setup_targets",
+        "below a bridge or switch a power of two of downstream ports takes part";
+    REGION_PORT_GRANULARITY = "region-port-granularity", "drivers/cxl/core/region.c: cxl_port_setup_targets",
+        "the granularity of a bridge or switch is that of the level above times its ways, 16 KiB at most";
+    REGION_PORT_INTERLEAVE = "region-port-interleave", "drivers/cxl/core/region.c: check_interleave_cap",
+        "the decoders of a bridge or switch have to be able to interleave as the region needs";
+    REGION_PEERS = "region-peers", "drivers/cxl/core/region.c: check_last_peer",
+        "devices behind one downstream port are as many positions apart as there are ports beside it on all levels up";
+    REGION_ALL_TARGETS = "region-all-targets", "drivers/cxl/core/region.c: __commit",
+        "a region is committed when it has all its targets";
+    REGION_FLUSH = "region-flush", "drivers/cxl/core/region.c: cxl_region_invalidate_memregion",
+        "a region is committed only where the caches of the processors can be flushed, which a guest of a hypervisor cannot";
+    REGION_COMMIT_ORDER = "region-commit-order", "drivers/cxl/core/hdm.c: cxl_decoder_commit",
+        "the decoders of a port are committed in the order of their indexes";
+    REGION_UNLOCKED = "region-unlocked", "drivers/cxl/core/region.c: commit_store",
+        "a region with locked decoders, or in a window of fixed configuration, stays as it is";
+    REGION_CREATED = "region-created", "drivers/cxl/core/region.c: __create_region, cxl_region_attach, __commit",
+        "every write of cxl create-region was taken: the region has addresses, targets and committed decoders";
+    REGION_BOUND = "region-bound", "drivers/cxl/core/region.c: cxl_region_probe",
+        "the region driver takes a committed region";
+    REGION_UNBOUND = "region-unbound", "drivers/cxl/core/region.c: cxl_region_driver",
+        "without its driver a region has no device over it";
+    REGION_RESET = "region-reset", "drivers/cxl/core/region.c: cxl_region_decode_reset",
+        "the decoders of the region are off";
+    REGION_TARGET_LEFT = "region-target-left", "drivers/cxl/core/region.c: __cxl_decoder_detach",
+        "a decoder leaves its region; ports give their decoder back with the last one behind them";
+    REGION_DELETED = "region-deleted", "drivers/cxl/core/region.c: unregister_region, cxl_region_release",
+        "the region is gone; its window takes its number for the next one when that is lower";
+    REGION_MEMORY_ONLINE = "region-memory-online", "no kernel function: cxl disable-region",
+        "memory of the region is online, and the tool does not touch it";
+    REGION_MISSING = "region-missing", "no kernel function: cxl destroy-region",
+        "there is no such region";
+    CXL_NOT_DESCRIBED = "cxl-not-described", "no kernel function: the inputs",
+        "what a region would need hangs on devices that no input describes";
+    DAX_ADDED = "dax-added", "drivers/dax/cxl.c: cxl_dax_region_probe",
+        "a committed region of volatile memory with its driver has a DAX device, unless it lies over memory of the boot";
+    DAX_REMOVED = "dax-removed", "drivers/dax/bus.c: unregister_dev_dax",
+        "the DAX device goes with its region";
+    DAX_BOUND = "dax-bound", "drivers/base/dd.c: device_driver_attach",
+        "the driver takes the device";
+    DAX_UNBOUND = "dax-unbound", "drivers/dax/kmem.c: dev_dax_kmem_remove",
+        "the driver lets the device go; kmem takes its memory away where every block is offline";
+    DAX_LEFT = "dax-left", "drivers/dax/kmem.c: dev_dax_kmem_remove",
+        "a block is online: the memory stays until the next boot, and the driver lets the device go all the same";
+    DAX_MISSING = "dax-missing", "drivers/base/bus.c: bind_store, unbind_store",
+        "there is no such device, or no driver of that name is loaded, or the device has none";
+    DAX_TAKEN = "dax-taken", "drivers/base/dd.c: device_driver_attach",
+        "the device has a driver already";
+    DAX_MEMMAP_OFF = "dax-memmap-off", "drivers/dax/bus.c: memmap_on_memory_store",
+        "memory can hold its own page structures only where memory_hotplug.memmap_on_memory says so and the block size allows it";
+    DAX_MEMMAP_BOUND = "dax-memmap-bound", "drivers/dax/bus.c: memmap_on_memory_store",
+        "where page structures go cannot be changed while kmem has the device";
+    KMEM_NO_NODE = "kmem-no-node", "drivers/dax/kmem.c: dev_dax_kmem_probe",
+        "the device has no node, and kmem refuses it";
+    KMEM_TOO_SMALL = "kmem-too-small", "drivers/dax/kmem.c: dax_kmem_range",
+        "no whole memory block lies in the device, and kmem refuses it";
+    KMEM_BUSY = "kmem-busy", "drivers/dax/kmem.c: dev_dax_kmem_probe",
+        "something at these addresses keeps kmem from reserving them: memory of the boot, or memory that an earlier unbind had to leave";
+    KMEM_REFUSED = "kmem-refused", "mm/memory_hotplug.c: add_memory_resource",
+        "the memory of the device cannot be added";
     NOT_MODELLED = "not-modelled", "drivers/cxl, drivers/dax",
         "CXL regions and the binding of DAX devices at run time are not modelled";
     MOVED = "moved", "no kernel function: the owner's wish",

@@ -166,7 +166,7 @@ impl Settings {
             movable_ratio: 301,
             numa_aware: true,
             memmap_on_memory: match line.value("memory-hotplug.memmap-on-memory") {
-                Some("force") => MemmapOnMemory::Force,
+                Some("force") if kernel.switches.memmap_force => MemmapOnMemory::Force,
                 Some(text) if parse_flag(text) == Some(true) => MemmapOnMemory::On,
                 None if line.has("memory-hotplug.memmap-on-memory") => MemmapOnMemory::On,
                 _ => MemmapOnMemory::Off,

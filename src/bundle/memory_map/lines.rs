@@ -39,7 +39,18 @@ pub(super) fn is_e820_headline(line: &str) -> bool {
 /// `BIOS-e801` and `BIOS-88` are older BIOS calls. Lines of 7.2 about gaps are not ranges.
 pub(super) fn e820_line(line: &str) -> Option<Option<(AddressRange, E820Type)>> {
     const CALLS: [&str; 3] = ["BIOS-e820:", "BIOS-e801:", "BIOS-88:"];
-    let rest = CALLS.iter().find_map(|call| line.split_once(call))?.1.trim();
+    e820_range(CALLS.iter().find_map(|call| line.split_once(call))?.1)
+}
+
+/// A range of the map after the kernel's own changes: `modified: [mem 0x...-0x...] System RAM`, from Linux 3.5 on.
+pub(super) fn modified_line(line: &str) -> Option<Option<(AddressRange, E820Type)>> {
+    let (_, rest) = line.split_once("modified: ")?;
+    if rest.starts_with("[mem ") { e820_range(rest) } else { None }
+}
+
+/// What follows the label of a line about a range of an E820 map; `None` for a gap.
+fn e820_range(rest: &str) -> Option<Option<(AddressRange, E820Type)>> {
+    let rest = rest.trim();
     if rest.starts_with("[gap ") {
         return None;
     }

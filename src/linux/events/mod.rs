@@ -147,12 +147,24 @@ pub enum Errno {
     NoDevice,
     /// Too large for the address space.
     TooBig,
+    /// No memory for what it takes.
+    NoMemory,
     /// In use.
     Busy,
     /// There already.
     Exists,
     /// Not allowed in this state, or a value that means nothing.
     Invalid,
+    /// Nothing of that name that the driver takes.
+    NoMatch,
+    /// No room left in a device.
+    NoSpace,
+    /// No addresses left.
+    OutOfRange,
+    /// Locked.
+    NotPermitted,
+    /// The kernel is not set up for it.
+    NotSupported,
 }
 
 impl Errno {
@@ -163,9 +175,15 @@ impl Errno {
             Self::NoEntry => "ENOENT",
             Self::NoDevice => "ENXIO",
             Self::TooBig => "E2BIG",
+            Self::NoMemory => "ENOMEM",
             Self::Busy => "EBUSY",
             Self::Exists => "EEXIST",
             Self::Invalid => "EINVAL",
+            Self::NoMatch => "ENODEV",
+            Self::NoSpace => "ENOSPC",
+            Self::OutOfRange => "ERANGE",
+            Self::NotPermitted => "EPERM",
+            Self::NotSupported => "EOPNOTSUPP",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::case::Located;
 use crate::workshop::Kernel;
-use crate::{check, json};
+use crate::{check, json, sysfs};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -66,6 +66,10 @@ pub fn keep(booted: &Path, folder: &Path, description: Option<&str>) -> Result<(
     std::fs::write(folder.join("dmesg.txt"), map)?;
     std::fs::write(folder.join("case.json"), json::pretty(&serde_json::to_value(&located.case)?))?;
     std::fs::write(folder.join("observed.json"), json::pretty(&observed))?;
+    let sysfs = std::fs::read_to_string(booted.join("sysfs.txt"))?;
+    let files: String =
+        sysfs.lines().filter(|line| sysfs::is_topology(line)).flat_map(|line| [line, "\n"]).collect();
+    std::fs::write(folder.join("sysfs.txt"), files)?;
     if !located.case.events.is_empty() {
         std::fs::copy(booted.join("events.jsonl"), folder.join("events.jsonl"))?;
     }

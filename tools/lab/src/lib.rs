@@ -12,6 +12,7 @@ pub mod fetch;
 pub mod firmware;
 pub mod guest;
 pub mod json;
+pub mod keep;
 pub mod log;
 pub mod planner;
 pub mod random;

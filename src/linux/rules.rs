@@ -243,6 +243,20 @@ rules! {
         "firmware had programmed the region, and all decoders fit together";
     REGION_REFUSED = "region-refused", "drivers/cxl/core/region.c: cxl_add_to_region",
         "a programmed decoder does not become part of a working region";
+    DECODERS_REFUSED = "decoders-refused", "drivers/cxl/core/hdm.c: init_hdm_decoder",
+        "one decoder in an impossible state makes all decoders of its port fail, and what is below has no endpoint";
+    PORT_UNREACHABLE = "port-unreachable", "drivers/cxl/core/port.c: devm_cxl_enumerate_ports",
+        "a port is not reached when one above it does not come up";
+    HOST_RESTRICTED = "host-restricted", "drivers/cxl/acpi.c: add_host_bridge_dport",
+        "a host bridge of CXL 1.1 becomes no port, and what is below it takes part in no region";
+    TARGET_ABSENT = "window-target-absent", "drivers/cxl/core/port.c: cxl_decoder_add",
+        "a window names a host bridge that is not there, and its target list ends in front of it";
+    DEVICE_ABSENT = "device-absent", "drivers/cxl/core/region.c: cxl_region_attach_auto",
+        "a region waits for all its devices, and stays without effect while one is not there";
+    DEVICE_UNATTACHED = "device-unattached", "drivers/cxl/mem.c: cxl_mem_probe",
+        "a memory device without an endpoint takes part in no region";
+    TARGETS_SHORT = "targets-short", "drivers/cxl/core/port.c: update_decoder_targets",
+        "a decoder has fewer targets than ways: some of its addresses lead nowhere";
     REGION_DECODED = "region-decoded", "CXL 3.1 §8.2.4.20 and §9.18.1",
         "each decoder on the way selects its target by the absolute address, and the endpoints take the stripes of the region one after another";
     REGION_REPORTED = "region-reported", "drivers/cxl/core/region.c: region_offset_to_dpa_result, cxl_dpa_to_hpa",

@@ -122,7 +122,10 @@ fn decoders(
             return refused(Errno::NoDevice, named("is committed with size 0"));
         }
         let Ok(ways) = Ways::try_from(control.ways()) else {
-            return refused(Errno::Invalid, named(&format!("has the reserved ways code {:#x}", control.ways().0)));
+            return refused(
+                Errno::Invalid,
+                named(&format!("has the reserved ways code {:#x}", control.ways().0)),
+            );
         };
         let Ok(granularity) = Granularity::try_from(control.granularity()) else {
             let code = control.granularity().0;
@@ -151,9 +154,8 @@ fn decoders(
             decoder.target_type =
                 Some(if host_only { TargetType::Expander } else { TargetType::Accelerator });
             if port.kind == PortKind::Endpoint {
-                let (dpa, mode) = device_memory(raw, ways, base, memdev).map_err(|what| {
-                    Refusal(what.0, named(&what.1))
-                })?;
+                let (dpa, mode) =
+                    device_memory(raw, ways, base, memdev).map_err(|what| Refusal(what.0, named(&what.1)))?;
                 base = DeviceAddr(dpa.start.0.saturating_add(dpa.size.0));
                 (decoder.dpa, decoder.mode) = (Some(dpa), mode);
             } else {
@@ -176,7 +178,10 @@ fn device_memory(
     let ways = u64::from(ways.count());
     let size = raw.size.get();
     if size.0.checked_rem(ways) != Some(0) {
-        return refused(Errno::NoDevice, format!("has {:#x} bytes, which its {ways} ways do not divide", size.0));
+        return refused(
+            Errno::NoDevice,
+            format!("has {:#x} bytes, which its {ways} ways do not divide", size.0),
+        );
     }
     let share = ByteCount(size.0.checked_div(ways).unwrap_or_default());
     let start = base.0.checked_add(raw.skip().0);

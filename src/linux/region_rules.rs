@@ -281,7 +281,9 @@ pub fn capability_of(tree: &CxlTree, port: &str) -> Capability {
 pub fn passes_through(tree: &CxlTree, port: &str) -> bool {
     let Some(port) = tree.port(port).filter(|port| port.kind == PortKind::Switch) else { return false };
     let has_registers = tree.registers.contains_key(&port.name);
-    !has_registers && port.decoders_committed.unwrap_or_default() == 0 && tree.decoders_of(&port.name).count() == 1
+    !has_registers
+        && port.decoders_committed.unwrap_or_default() == 0
+        && tree.decoders_of(&port.name).count() == 1
 }
 
 /// The window allows regions of this kind (`can_create_ram`, `can_create_pmem`).

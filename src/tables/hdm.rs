@@ -341,7 +341,10 @@ mod tests {
             let [first, second] = registers.decoders() else { panic!("{registers:?}") };
             assert_eq!((first.base.get(), first.size.get()), (PhysAddr(0x1_1000_0000), ByteCount(1 << 30)));
             let control = first.control.get();
-            assert_eq!((control.granularity().bytes(), control.ways().ways()), (Some(ByteCount(1024)), Some(2)));
+            assert_eq!(
+                (control.granularity().bytes(), control.ways().ways()),
+                (Some(ByteCount(1024)), Some(2))
+            );
             assert!(control.contains(HdmControl::COMMIT.union(HdmControl::COMMITTED)));
             assert!(!control.contains(HdmControl::LOCK) && control.contains(HdmControl::HOST_ONLY));
             assert_eq!(first.targets()[..4], [7, 1, 3, 0]);
@@ -384,6 +387,9 @@ mod tests {
         let again = ComponentRegisters::parse(&buffer).unwrap();
         assert_eq!((again.hdm(), again.decoders()), (read.hdm(), read.decoders()));
         let control = HdmControl(0xff).with_interleave(InterleaveGranularity(3), InterleaveWays::WAYS_6);
-        assert_eq!((control.granularity(), control.ways()), (InterleaveGranularity(3), InterleaveWays::WAYS_6));
+        assert_eq!(
+            (control.granularity(), control.ways()),
+            (InterleaveGranularity(3), InterleaveWays::WAYS_6)
+        );
     }
 }

@@ -165,7 +165,8 @@ impl Booted {
             .find(|device| device.get("") == Some(&"cxl-downstream") && device["bus"] == switch);
         let port = first.expect("a port")["id"];
         let serial = devices.iter().find(|device| device.get("bus") == Some(&port)).expect("a device")["sn"];
-        let memdev = list(&self.cxl["memdevs"]).iter().find(|memdev| memdev["serial"].to_string() == serial);
+        let memdev =
+            list(&self.cxl["memdevs"]).iter().find(|memdev| memdev["serial"].as_u64() == serial.parse().ok());
         let function = memdev.expect("a device")["pci"].as_str().expect("a function");
         let bus = u8::from_str_radix(&function[5..7], 16).expect("a bus");
         format!("0000:{:02x}:00.0", bus - 2)
@@ -551,7 +552,7 @@ fn where_linux_names_another_device_both_are_told() {
     ];
     for (bridges, ports, order) in orders {
         let start = 0x3_0000_0000;
-        let size = bridges * ports << 28;
+        let size = (bridges * ports) << 28;
         let made = Made { start, size, bridges, ports, granularity: 256, maps: &[], skip: 0 };
         let asked: Vec<u64> = (0..bridges * ports).map(|chunk| start + chunk * 256).collect();
         let found = made.translate(&format!("order-{bridges}-{ports}"), &asked);
@@ -632,15 +633,13 @@ fn impossible_states_are_named_and_the_rest_is_planned() {
     let plan = planned("switch", &switch);
     told(&plan, "decoders-refused", "decoder 1 is committed with size 0");
     told(&plan, "port-unreachable", "endpoint");
-    // Two targets of four ways.
+    // Four ways, whose last two targets are the first port again.
     let short = planned(
         "short",
         &example.replacen("ways = 2\ngranularity = \"256\"", "ways = 4\ngranularity = \"256\"", 1),
     );
     told(&short, "region-refused", "");
     // A device that is described and plugged in nowhere.
-    let loose = planned("loose", &device("name = \"mem3\"\nbelow = \"right/1\"\n", "name = \"mem3\"\n"));
-    assert_eq!(loose["cxl"]["regions"][0]["commit"], 1, "nothing was changed: {loose}");
     let at = example.find("name = \"mem3\"").expect("the last device");
     let (head, tail) = example.split_at(at);
     let loose = planned("loose", &format!("{head}{}", tail.replacen("below = \"right/1\"\n", "", 1)));

@@ -43,6 +43,7 @@ pub mod moved;
 pub mod node_set;
 pub mod nodes;
 pub mod online;
+pub mod performance_plan;
 pub mod plan;
 pub mod qos;
 pub mod quirks;

@@ -386,6 +386,8 @@ rules! {
         "something at these addresses keeps kmem from reserving them: memory of the boot, or memory that an earlier unbind had to leave";
     KMEM_REFUSED = "kmem-refused", "mm/memory_hotplug.c: add_memory_resource",
         "the memory of the device cannot be added";
+    ACCESS_REGION = "access-region", "drivers/cxl/core/region.c: cxl_region_perf_attrs_callback",
+        "the first CXL region on a node overwrites the figures that the node shows when it gets its first memory";
     NOT_MODELLED = "not-modelled", "drivers/cxl, drivers/dax",
         "CXL regions and the binding of DAX devices at run time are not modelled";
     MOVED = "moved", "no kernel function: the owner's wish",

@@ -4,7 +4,7 @@
 use crate::cxl_list;
 use crate::input::Named;
 use anyhow::{Context, Result, bail};
-use memtopo::bundle::cxl_sysfs::CxlSysfs;
+use memtopo::bundle::cxl_sysfs::{CxlSysfs, LINK_FILES};
 use memtopo::tables::hdm::ComponentRegisters;
 use memtopo::topology::cxl::CxlTree;
 use memtopo::topology::cxl_registers::PortRegisters;
@@ -67,6 +67,10 @@ impl CxlInput {
             // A copy may have kept the link and lost what it leads to.
             let Some(place) = fs::canonicalize(&entry).ok().filter(|_| entry.is_symlink()) else { continue };
             self.bus.link(&entry.to_string_lossy(), &place.to_string_lossy());
+            let functions = place.ancestors().filter(|folder| folder.join("current_link_speed").is_file());
+            for folder in functions {
+                LINK_FILES.iter().for_each(|file| self.attribute(&folder.join(file)));
+            }
             for file in entries(&place)? {
                 if let Ok(target) = fs::read_link(&file) {
                     self.bus.link(&file.to_string_lossy(), &target.to_string_lossy());

@@ -326,6 +326,9 @@ fn node(plan: &Plan) -> (u32, u8) {
     (tier.printed(), weights.iter().find(|(known, _)| *known == node).expect("a weight").1)
 }
 
+/// Name, bridges, latencies and bandwidth of the region, abstract distance, tier.
+type Booted = (&'static str, Vec<Bridge>, [u32; 3], i32, u32);
+
 /// The table of the sheet on regions, all five rows: seen on booted kernels.
 #[test]
 fn regions_have_the_figures_and_tiers_of_booted_kernels() {
@@ -333,7 +336,7 @@ fn regions_have_the_figures_and_tiers_of_booted_kernels() {
     let two = || vec![usual_device(), usual_device()];
     let first = |ports| bridge(12, 120, 30720, ports);
     let (second, third) = (bridge(222, 130, 25600, one()), bridge(223, 140, 20480, one()));
-    let rows: [(&str, Vec<Bridge>, [u32; 3], i32, u32); 5] = [
+    let rows: [Booted; 5] = [
         ("1HB1RP1Mem", vec![first(one())], [17270, 17370, 16000], 255_393, 1995),
         ("1HB2RP2Mem", vec![first(two())], [17270, 17370, 30720], 133_017, 1039),
         // 576*34660=19964160; /200=99820; *81920=8177254400; /64000=127769.
@@ -442,6 +445,9 @@ fn a_region_overwrites_the_figures_of_its_node() {
     assert_eq!(node(&two().plan()), (1039, 13));
 }
 
+/// What is odd, the CDAT, and what the device has, or why it has nothing.
+type Odd = (&'static str, Vec<u8>, Result<[u32; 4], &'static str>);
+
 /// What devices with odd CDATs showed on 7.2.12: figures, or nothing for the whole device.
 #[test]
 fn cdats_count_as_they_did_on_a_booted_kernel() {
@@ -460,7 +466,7 @@ fn cdats_count_as_they_did_on_a_booted_kernel() {
     };
     let usual_table = || device_table(&[(0, 0, DEVICE)], &usual(0));
     // Where the device is told, so are figures of a partition: read and write latency, bandwidths.
-    let rows: Vec<(&str, Vec<u8>, Result<[u32; 4], &str>)> = vec![
+    let rows: Vec<Odd> = vec![
         (
             "of two ranges the one with the higher handle counts",
             table(&[(0, 0, DEVICE), (5, 0, DEVICE)], &[&usual(0)[..], &[ns(5, 300), mbs(5, 9999)]].concat()),

@@ -51,6 +51,10 @@ pub(crate) struct Inputs {
     /// Read the tables of the running machine.
     #[arg(long)]
     pub(crate) live: bool,
+    /// Component registers of a CXL port, its host bridge, function or memory device; a file that is named after the port
+    /// may stand among the inputs as well. Repeatable.
+    #[arg(long, value_name = "PORT=FILE")]
+    pub(crate) registers: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

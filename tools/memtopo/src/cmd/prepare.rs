@@ -37,7 +37,7 @@ pub(crate) fn machine<T>(args: &Machine, work: impl FnOnce(Inputs<'_>) -> Result
     let tables = kernel_tables(&loaded, &set);
     ensure!(!tables.is_empty(), "the inputs hold no ACPI table");
     let mut topology = Topology::read(tables.iter().copied());
-    topology.cxl = loaded.cxl.tree();
+    topology.cxl = loaded.cxl.tree()?;
     topology.device_tables = device_tables(&set);
     let map = match loaded.memory_map(args.memory_map.as_deref())? {
         Some(map) => map,

@@ -10,6 +10,8 @@ pub mod explain;
 mod explain_region;
 pub mod json;
 #[cfg(feature = "alloc")]
+pub mod placement;
+#[cfg(feature = "alloc")]
 mod plan_cxl_json;
 #[cfg(feature = "alloc")]
 mod plan_cxl_text;

@@ -2,6 +2,7 @@
 
 use super::access::Access;
 use super::cxl_levels::complete_granularity;
+use super::hdm;
 use super::kernel::{Kernel, Version};
 use super::nodes::Nodes;
 use super::reason::{Fact, Notes, Reason, Section, Subject};
@@ -13,7 +14,7 @@ use crate::tables::cedt::{InterleaveArithmetic, WindowRestrictions};
 use crate::topology::Topology;
 use crate::topology::cxl::{CxlTree, Decoder, PortKind, Region, RootCapabilities, numbers};
 use crate::units::{AcpiUid, ByteCount};
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -29,6 +30,10 @@ pub struct Cxl {
     pub tree: CxlTree,
     /// Size of the DRAM in front of regions that have any.
     pub caches: BTreeMap<String, ByteCount>,
+    /// Decoders below the root that are on.
+    pub enabled: BTreeSet<String>,
+    /// Regions that the drivers put together from what firmware had programmed.
+    pub assembled: BTreeSet<String>,
 }
 
 /// Which of the drivers have come up.
@@ -116,6 +121,10 @@ impl State<'_> {
         assembly.run(&mut self.notes);
         cxl.caches = assembly.caches;
         complete_granularity(&mut cxl.tree, &cxl.root.decoders);
+        cxl.enabled = hdm::enabled(&cxl.tree);
+        let captured = |region: &&Region| described.regions.iter().any(|old| old.name == region.name);
+        let assembled = cxl.tree.regions.iter().filter(|region| !captured(region));
+        cxl.assembled = assembled.map(|region| region.name.clone()).collect();
         if cxl.tree.regions.len() > known {
             for region in cxl.tree.regions.iter().filter(|region| region.committed == Some(true)) {
                 let captured = described.regions.iter().any(|old| old.name == region.name);

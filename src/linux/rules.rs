@@ -349,8 +349,6 @@ rules! {
         "something at these addresses keeps kmem from reserving them: memory of the boot, or memory that an earlier unbind had to leave";
     KMEM_REFUSED = "kmem-refused", "mm/memory_hotplug.c: add_memory_resource",
         "the memory of the device cannot be added";
-    NOT_MODELLED = "not-modelled", "drivers/cxl, drivers/dax",
-        "CXL regions and the binding of DAX devices at run time are not modelled";
     MOVED = "moved", "no kernel function: the owner's wish",
         "the owner of the machine wants the node in this tier; it gets the distance in its middle";
     MOVED_BACK = "moved-back", "no kernel function: the owner's wish",

@@ -5,8 +5,9 @@ use super::blocks;
 use super::changes::Change;
 use super::coordinates::Class;
 use super::fallback::Ranking;
+use super::hot_remove::Host;
 use super::memmap::{Adder, Memmap};
-use super::memory_map::{MapRange, pages};
+use super::memory_map::MapRange;
 use super::node_set::NodeSet;
 use super::nodes::Nodes;
 use super::online::Group;
@@ -27,7 +28,7 @@ pub struct MemoryDevice {
 }
 
 /// Memory that was added to a node after it was set up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddedMemory {
     /// Its addresses.
     pub range: AddressRange,
@@ -37,6 +38,8 @@ pub struct AddedMemory {
     pub group: GroupId,
     /// Its page structures.
     pub memmap: Memmap,
+    /// Added memory that may hold what belongs to it.
+    pub hosts: Vec<Host>,
 }
 
 /// How added memory comes online by itself.
@@ -99,6 +102,31 @@ impl State<'_> {
         node: NodeId,
         adder: Adder,
     ) -> Result<(), NotAdded> {
+        let group = self.new_group(Group::of(&[range]));
+        let added = self.add_to_group(range, node, adder, group);
+        if added.is_err() {
+            self.groups.remove(&group);
+            self.next_group = group.0;
+        }
+        added
+    }
+
+    /// Memory that is added together gets a number.
+    pub(crate) fn new_group(&mut self, group: Group) -> GroupId {
+        let id = GroupId(self.next_group);
+        self.next_group = self.next_group.saturating_add(1);
+        self.groups.insert(id, group);
+        id
+    }
+
+    /// Adds one range of a group.
+    pub(crate) fn add_to_group(
+        &mut self,
+        range: AddressRange,
+        node: NodeId,
+        adder: Adder,
+        group: GroupId,
+    ) -> Result<(), NotAdded> {
         let limit = 1_u64.checked_shl(self.kernel.config.physical_bits).unwrap_or(u64::MAX);
         if range.end.0 > limit {
             return Err(NotAdded::BeyondLimit);
@@ -113,11 +141,9 @@ impl State<'_> {
             return Err(NotAdded::NoNode);
         }
         self.node_online(node);
-        let group = GroupId(self.next_group);
-        self.next_group = self.next_group.saturating_add(1);
-        self.groups.insert(group, Group { pages: pages(&range), ..Group::default() });
         let memmap = self.memmap_of(&range, node, adder.asks(self.kernel));
-        self.added.push(AddedMemory { range, node, group, memmap });
+        let hosts = self.hosts_of(memmap.home);
+        self.added.push(AddedMemory { range, node, group, memmap, hosts });
         let (first, end) = (self.blocks.of(range.start), self.blocks.of(range.end));
         let (nodes, state) = (Vec::from([node]), BlockState::Offline);
         self.blocks.insert(first, Run { end, nodes, state, group: Some(group) });
@@ -144,8 +170,11 @@ impl State<'_> {
     pub(crate) fn remove_memory(&mut self, added: AddedMemory) {
         let AddedMemory { range, node, group, .. } = added;
         self.blocks.remove(self.blocks.of(range.start), self.blocks.of(range.end));
-        self.groups.remove(&group);
-        self.added.retain(|known| known.group != group);
+        self.added.retain(|known| known.range != range);
+        if !self.added.iter().any(|known| known.group == group) {
+            self.groups.remove(&group);
+            self.holds_nothing(group);
+        }
         self.changed(Change::Removed { range, node }, Reason::new(rules::MEMORY_REMOVED));
         let in_use = !self.zones.spans_nothing(node)
             || self.blocks.any_of(node)

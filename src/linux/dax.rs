@@ -24,8 +24,8 @@ impl State<'_> {
         let mut rule = rules::DAX_UNBOUND;
         if driver == DaxDriver::Kmem {
             let range = blocks::whole_blocks(&device.range, self.blocks.size);
-            let added = self.added.iter().find(|added| Some(added.range) == range).copied();
-            let offline = added.is_some_and(|added| {
+            let added = self.added.iter().find(|added| Some(added.range) == range).cloned();
+            let offline = added.as_ref().is_some_and(|added| {
                 let (first, end) = (self.blocks.of(added.range.start), self.blocks.of(added.range.end));
                 self.blocks.between(first, end).iter().all(|(_, run)| run.state == BlockState::Offline)
             });
@@ -55,8 +55,7 @@ impl State<'_> {
 
     /// A node keeps its distance as long as it has memory, or a device of kmem (`clear_node_memory_type`).
     fn forget_distance(&mut self, node: NodeId) {
-        let held = |kmem| matches!(kmem, Kmem::Added | Kmem::Left);
-        let used = self.dax.iter().any(|device| device.node == Some(node) && held(device.kmem));
+        let used = self.dax.iter().any(|device| device.node == Some(node) && device.is_memory());
         if !used && !self.nodes.has_memory.contains(node) {
             self.tiers.distance.remove(&node);
             self.moved.remove(&node);

@@ -1,9 +1,11 @@
 //! What a plan knows of one address: the memory map, the tables, the node.
 
 use super::added::AddedMemory;
+use super::cxl_plan::DaxPlan;
 use super::memory_map::MapRange;
 use super::plan::Plan;
 use super::ranges::{NodeRange, Piece, first_holder};
+use super::region_map::MappedRegion;
 use super::srat::{AcceptedMemory, Window};
 use super::state::State;
 use crate::units::{NodeId, PhysAddr};
@@ -22,6 +24,8 @@ pub struct Places {
     pub windows: Vec<Window>,
     /// Memory that was added.
     pub added: Vec<AddedMemory>,
+    /// CXL regions, with what is behind their addresses.
+    pub regions: Vec<MappedRegion>,
     /// Reserved ranges count before those of the boot.
     reserved_first: bool,
 }
@@ -37,6 +41,7 @@ impl Places {
             ram: nodes.pieces.clone(),
             windows: nodes.windows.clone(),
             added: state.added.clone(),
+            regions: state.mapped_regions(),
             reserved_first: state.kernel.switches.reserved_ranges_first,
         }
     }
@@ -55,6 +60,10 @@ pub struct Location<'a> {
     pub ram: Option<&'a Piece>,
     /// Memory that was added.
     pub added: Option<&'a AddedMemory>,
+    /// The CXL region.
+    pub region: Option<&'a MappedRegion>,
+    /// The DAX device.
+    pub device: Option<&'a DaxPlan>,
     /// The node that memory goes to which is added here (`phys_to_target_node`).
     pub target: Option<NodeId>,
 }
@@ -82,6 +91,11 @@ impl Plan {
             windows: places.windows.iter().filter(|window| window.range.contains(address)).collect(),
             ram: places.ram.iter().find(|piece| piece.range.contains(address)),
             added: places.added.iter().find(|added| added.range.contains(address)),
+            region: places
+                .regions
+                .iter()
+                .find(|region| region.range.is_some_and(|range| range.contains(address))),
+            device: self.devices.iter().flatten().find(|device| device.range.contains(address)),
             target: if places.reserved_first { reserved.or(boot) } else { boot.or(reserved) },
         }
     }

@@ -4,12 +4,14 @@
 use super::added::OnlinePolicy;
 use super::block_map::{BlockId, BlockState, GroupId, Run};
 use super::changes::Change;
+use super::memory_map::pages;
 use super::quirks::Quirk;
 use super::reason::{Reason, Subject};
 use super::rules;
 use super::settings::ZonePolicy;
 use super::state::{State, hmat};
 use super::zones::{PageSpan, Zone};
+use crate::range::AddressRange;
 use crate::units::NodeId;
 use alloc::vec::Vec;
 
@@ -51,6 +53,24 @@ pub struct Group {
     pub in_kernel_zones: u64,
     /// Pages in movable zones.
     pub in_movable_zones: u64,
+}
+
+impl Group {
+    /// Memory of these ranges, none of it online.
+    pub(crate) fn of(ranges: &[AddressRange]) -> Self {
+        Self { pages: ranges.iter().map(pages).fold(0, u64::saturating_add), ..Self::default() }
+    }
+}
+
+/// What the auto-movable policy goes by, in pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MovableRoom {
+    /// Memory of the boot in kernel zones.
+    pub early: u64,
+    /// Memory in movable zones.
+    pub movable: u64,
+    /// The most that may be in movable zones.
+    pub limit: u64,
 }
 
 impl State<'_> {
@@ -110,6 +130,13 @@ impl State<'_> {
     /// Whether so many more movable pages stay within the ratio, on one node or on all
     /// (`auto_movable_can_online_movable`).
     fn movable_fits(&self, node: Option<NodeId>, need: u64) -> bool {
+        let room = self.movable_room(node);
+        room.early > 0 && room.movable.saturating_add(need) <= room.limit
+    }
+
+    /// What the auto-movable policy goes by, for one node or for all together.
+    #[must_use]
+    pub fn movable_room(&self, node: Option<NodeId>) -> MovableRoom {
         let (mut early, mut movable) = (0_u64, 0_u64);
         for (owner, zone, pages) in self.zones.iter() {
             if pages.present == 0 || node.is_some_and(|node| node != owner) {
@@ -122,8 +149,8 @@ impl State<'_> {
             }
         }
         let ratio = u64::from(self.settings.movable_ratio);
-        let allowed = early.saturating_mul(ratio).checked_div(100).unwrap_or_default();
-        early > 0 && movable.saturating_add(need) <= allowed
+        let limit = early.saturating_mul(ratio).checked_div(100).unwrap_or_default();
+        MovableRoom { early, movable, limit }
     }
 
     /// Brings the blocks from `first` up to, not including, `end` online, all of which are offline and of one kind.
@@ -209,6 +236,11 @@ impl State<'_> {
             self.blocks.set(first, run.end, BlockState::Offline);
             self.zones.shrink(node, zone, pages, run.is_early());
             self.count(run.group, zone, |known| known.saturating_sub(pages.count()));
+            let emptied =
+                |group: &GroupId| self.groups.get(group).is_some_and(|all| all.in_kernel_zones == 0);
+            if let Some(group) = run.group.filter(emptied).filter(|_| zone != Zone::Movable) {
+                self.holds_nothing(group);
+            }
             self.changed(
                 Change::BlocksOffline { first, end: run.end, node, zone },
                 Reason::new(rules::BLOCK_OFFLINE),

@@ -67,7 +67,7 @@ impl Nibbles {
 /// assert!(matches!(outside, Refusal::OutsideRegion { .. }));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Translator {
     levels: Levels,
     range: AddressRange,

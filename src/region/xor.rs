@@ -120,7 +120,7 @@ impl XorMaps {
 }
 
 /// All maps at once: for each the bits of the *original* address whose parity changes its lowest bit.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Parities {
     rows: [u64; MOST],
     bits: [u32; MOST],
@@ -180,7 +180,7 @@ const DISTANCES: usize = 8;
 ///
 /// The maps of a window are mostly one pattern, moved by a bit each time: then all maps have the same few distances,
 /// and one shift serves them all.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shifts {
     shifts: [u32; DISTANCES],
     /// The bits that change by what is at that distance above them.
@@ -214,7 +214,7 @@ impl Shifts {
 }
 
 /// Maps in one order, in the form that is fastest to apply.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Prepared {
     /// No map changes an address.
     Nothing,

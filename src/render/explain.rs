@@ -1,6 +1,7 @@
-//! Why one node, tier or address is as the plan says: table, offset, value, rule, kernel function and arithmetic, in
+//! Why one node, tier, region or address is as the plan says: table, offset, value, rule, kernel function and arithmetic, in
 //! the order in which one follows from the other, so that all of it can be done again by hand.
 
+use super::explain_region;
 use super::plan_text::{self, Rounded};
 use super::style::{Colour, Style};
 use crate::linux::memory_map::type_name;
@@ -23,6 +24,8 @@ pub enum Question {
     Tier(TierId),
     /// An address.
     Address(PhysAddr),
+    /// A CXL region, by its number.
+    Region(u32),
 }
 
 /// Prints the chain of reasons.
@@ -37,6 +40,7 @@ pub fn explain<W: Write>(out: &mut W, plan: &Plan, question: Question, colour: C
         Question::Node(node) => screen.node(out, node)?,
         Question::Tier(tier) => screen.tier(out, tier)?,
         Question::Address(address) => screen.address(out, address)?,
+        Question::Region(number) => screen.region(out, number)?,
     }
     unknown(out, plan, colour)
 }
@@ -130,6 +134,24 @@ impl Screen<'_> {
         Ok(())
     }
 
+    fn region<W: Write>(self, out: &mut W, number: u32) -> fmt::Result {
+        let name = format!("region{number}");
+        let Some(region) = self.plan.places.regions.iter().find(|region| region.name == name) else {
+            return writeln!(out, "{}: there is none", self.colour.paint(Style::Heading, name));
+        };
+        explain_region::headline(out, self.plan, region, self.colour)?;
+        out.write_char('\n')?;
+        explain_region::parts(out, self.plan, region, self.colour)?;
+        let node = region.range.and_then(|range| self.plan.locate(range.start).node());
+        match node {
+            Some(node) => {
+                out.write_char('\n')?;
+                self.node(out, node)
+            }
+            None => Ok(()),
+        }
+    }
+
     fn address<W: Write>(self, out: &mut W, address: PhysAddr) -> fmt::Result {
         let location = self.plan.locate(address);
         let heading = format!("address {address:#010x}");
@@ -158,6 +180,13 @@ impl Screen<'_> {
         }
         if let Some(added) = location.added {
             writeln!(out, "{}: {} of node {}", self.title("added memory"), added.range, added.node)?;
+        }
+        if let Some(region) = location.region {
+            out.write_char('\n')?;
+            explain_region::address(out, self.plan, region, address, self.colour)?;
+        }
+        if let Some(device) = location.device {
+            explain_region::dax(out, device, self.colour)?;
         }
         match (location.ram, node) {
             (Some(piece), Some(node)) => {

@@ -6,6 +6,8 @@ pub mod dump_json;
 pub mod dump_text;
 #[cfg(feature = "alloc")]
 pub mod explain;
+#[cfg(feature = "alloc")]
+mod explain_region;
 pub mod json;
 #[cfg(feature = "alloc")]
 mod plan_cxl_json;
@@ -13,6 +15,8 @@ mod plan_cxl_json;
 mod plan_cxl_text;
 #[cfg(feature = "alloc")]
 pub mod plan_json;
+#[cfg(feature = "alloc")]
+pub mod plan_sysfs;
 #[cfg(feature = "alloc")]
 pub mod plan_text;
 #[cfg(feature = "alloc")]
@@ -22,4 +26,6 @@ mod steps_json;
 #[cfg(feature = "alloc")]
 pub mod steps_text;
 pub mod style;
+#[cfg(feature = "alloc")]
+pub mod translate;
 pub mod value;

@@ -88,8 +88,16 @@ fn interleave<W: Write>(json: &mut Json<W>, ways: u32, granularity: Option<ByteC
     }
 }
 
+/// What a root decoder may be used for, by the names of its files.
+pub(super) const CAPABILITIES: [(&str, WindowRestrictions); 4] = [
+    ("cap_ram", WindowRestrictions::VOLATILE),
+    ("cap_pmem", WindowRestrictions::PERSISTENT),
+    ("cap_type2", WindowRestrictions::DEVICE_COHERENT),
+    ("cap_type3", WindowRestrictions::HOST_ONLY_COHERENT),
+];
+
 /// Targets as sysfs lists them: `0,1`.
-struct Targets<'a>(&'a [u32]);
+pub(super) struct Targets<'a>(pub(super) &'a [u32]);
 
 impl fmt::Display for Targets<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -128,12 +136,7 @@ fn root_decoder<W: Write>(json: &mut Json<W>, decoder: &RootDecoderPlan) -> fmt:
     interleave(json, decoder.ways, Some(decoder.granularity))?;
     targets(json, &decoder.targets)?;
     number(json, "qos_class", decoder.qos_class)?;
-    for (key, bit) in [
-        ("cap_ram", WindowRestrictions::VOLATILE),
-        ("cap_pmem", WindowRestrictions::PERSISTENT),
-        ("cap_type2", WindowRestrictions::DEVICE_COHERENT),
-        ("cap_type3", WindowRestrictions::HOST_ONLY_COHERENT),
-    ] {
+    for (key, bit) in CAPABILITIES {
         flag(json, key, decoder.restrictions.contains(bit))?;
     }
     flag(json, "locked", decoder.locked)?;

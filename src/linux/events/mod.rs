@@ -149,6 +149,8 @@ pub enum Errno {
     NoDevice,
     /// Too large for the address space.
     TooBig,
+    /// No memory for what it takes.
+    NoMemory,
     /// In use.
     Busy,
     /// There already.
@@ -175,6 +177,7 @@ impl Errno {
             Self::NoEntry => "ENOENT",
             Self::NoDevice => "ENXIO",
             Self::TooBig => "E2BIG",
+            Self::NoMemory => "ENOMEM",
             Self::Busy => "EBUSY",
             Self::Exists => "EEXIST",
             Self::Invalid => "EINVAL",

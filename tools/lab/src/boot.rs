@@ -21,6 +21,8 @@ pub struct Boot {
     pub tables: Vec<(String, Vec<u8>)>,
     /// `/proc/iomem`.
     pub iomem: String,
+    /// The files that the parsed facts come from, as `PATH:LINE`.
+    pub sysfs: String,
     /// The console of a guest that did not finish.
     pub console: Option<String>,
 }
@@ -85,6 +87,7 @@ fn died(located: &Located, dead: &Dead) -> Boot {
         dmesg: log::about_memory(&lines),
         tables: Vec::new(),
         iomem: String::new(),
+        sysfs: String::new(),
         console: Some(dead.console.clone()),
     }
 }
@@ -149,6 +152,7 @@ fn finish(mut guest: Guest, located: &Located) -> Result<Boot> {
         dmesg: log::about_memory(&all),
         tables: tables.collect(),
         iomem: texts.text("iomem.txt"),
+        sysfs: texts.text("sys.txt"),
         console: None,
     })
 }
@@ -206,8 +210,10 @@ impl Boot {
             return Ok(());
         }
         std::fs::write(folder.join("dmesg.txt"), &self.dmesg)?;
-        if !self.iomem.is_empty() {
-            std::fs::write(folder.join("iomem.txt"), &self.iomem)?;
+        for (name, text) in [("iomem.txt", &self.iomem), ("sysfs.txt", &self.sysfs)] {
+            if !text.is_empty() {
+                std::fs::write(folder.join(name), text)?;
+            }
         }
         for (name, bytes) in &self.tables {
             std::fs::write(folder.join("tables").join(format!("{name}.bin")), bytes)?;

@@ -36,9 +36,25 @@ impl Planner {
     /// # Errors
     /// The program fails, or prints something else than a plan.
     pub fn plan(&self, folder: &Path, case: &Case, observed: &Value, kernel: Kernel) -> Result<Value> {
+        let text = self.text(folder, case, observed, kernel, "json")?;
+        serde_json::from_slice(&text).context("memtopo plan does not print JSON")
+    }
+
+    /// The plan for a captured case in another format.
+    ///
+    /// # Errors
+    /// The program fails.
+    pub fn text(
+        &self,
+        folder: &Path,
+        case: &Case,
+        observed: &Value,
+        kernel: Kernel,
+        format: &str,
+    ) -> Result<Vec<u8>> {
         let mut command = Command::new(&self.program);
         command.arg("plan").arg(folder.join("tables")).arg("--memory-map").arg(folder.join("dmesg.txt"));
-        command.args(["--format", "json", "--kernel", kernel.number()]);
+        command.args(["--format", format, "--kernel", kernel.number()]);
         let cmdline = observed["cmdline"].as_str().map(str::to_owned);
         command.arg("--cmdline").arg(cmdline.unwrap_or_else(|| format!("{BASE_CMDLINE} {}", case.cmdline)));
         if !case.modules.is_empty() {
@@ -63,7 +79,7 @@ impl Planner {
         let output = command.output().with_context(|| self.program.display().to_string())?;
         let words = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "memtopo plan: {}: {}", output.status, words.trim());
-        serde_json::from_slice(&output.stdout).context("memtopo plan does not print JSON")
+        Ok(output.stdout)
     }
 }
 

@@ -2,9 +2,9 @@
 
 use crate::boot;
 use crate::case::{Case, Located};
-use crate::json;
 use crate::random::machine::{Affinity, Hmat, Machine, Part, Slit, Srat, Window};
 use crate::workshop::{Kernel, Workshop};
+use crate::{json, sysfs};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -345,6 +345,10 @@ pub fn keep(booted: &Path, folder: &Path) -> Result<()> {
     std::fs::write(folder.join("dmesg.txt"), map)?;
     std::fs::write(folder.join("case.json"), json::pretty(&serde_json::to_value(&located.case)?))?;
     std::fs::write(folder.join("observed.json"), json::pretty(&observed))?;
+    let sysfs = std::fs::read_to_string(booted.join("sysfs.txt"))?;
+    let files: String =
+        sysfs.lines().filter(|line| sysfs::is_topology(line)).flat_map(|line| [line, "\n"]).collect();
+    std::fs::write(folder.join("sysfs.txt"), files)?;
     if !located.case.events.is_empty() {
         std::fs::copy(booted.join("events.jsonl"), folder.join("events.jsonl"))?;
     }

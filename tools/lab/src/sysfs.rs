@@ -193,6 +193,18 @@ impl Tree {
     }
 }
 
+/// Whether a line `PATH:VALUE` is of a file of nodes, tiers, blocks, weights or devices whose content follows from the
+/// topology.
+#[must_use]
+pub fn is_topology(line: &str) -> bool {
+    let path = line.split(':').next().unwrap_or_default();
+    [NODES, BLOCKS, HOTPLUG, TIERS, WEIGHTS, DAX, "/sys/kernel/mm/numa/"]
+        .iter()
+        .any(|folder| path.starts_with(folder))
+        && !path.ends_with("/meminfo")
+        && !path.ends_with("/uevent")
+}
+
 /// A file's name and its content, as a number where it is one.
 fn named(name: &str, value: &str) -> (String, Value) {
     (name.to_owned(), value.parse::<u64>().map_or_else(|_| json!(value), |number| json!(number)))

@@ -22,8 +22,10 @@ pub(crate) enum Command {
     Build(Build),
     /// Compute what Linux makes of a machine: nodes, tiers, demotion targets.
     Plan(Plan),
-    /// Tell why a node, a tier or an address is as the plan says.
+    /// Tell why a node, a tier, a region or an address is as the plan says.
     Explain(Explain),
+    /// Tell which byte of which CXL device is behind a system address, and back.
+    Translate(Translate),
     /// Print a shell script that boots Linux on a set of tables in an emulator.
     Vm(Vm),
     /// Print a bundled machine description to start from.
@@ -168,17 +170,51 @@ pub(crate) enum PlanFormat {
     Text,
     /// For programs; the shape is documented and stable.
     Json,
+    /// The files of the running kernel, after all events: `PATH<TAB>VALUE`, as `cat` prints the value.
+    Sysfs,
 }
 
-/// Tell why a node, a tier or an address is as the plan says.
+/// Tell why a node, a tier, a region or an address is as the plan says.
 ///
-/// The question stands behind the inputs: node N, tier N, or an address. The answer goes from the bytes of the tables to
+/// The question stands behind the inputs: node N, tier N, region NAME, or an address. The answer goes from the bytes of the tables to
 /// the result, with every rule, kernel function and number on the way.
 #[derive(Debug, Args)]
-#[command(override_usage = "memtopo explain [OPTIONS] [INPUT]... <node N | tier N | ADDR>")]
+#[command(override_usage = "memtopo explain [OPTIONS] [INPUT]... <node N | tier N | region NAME | ADDR>")]
 pub(crate) struct Explain {
     #[command(flatten)]
     pub(crate) machine: Machine,
+}
+
+/// Tell which byte of which CXL device is behind a system address, and back.
+///
+/// The answer is what the decoders do; where Linux names another device or address, that is told beside it. An address
+/// that the region does not hold makes the exit code 2, after all others are answered.
+#[derive(Debug, Args)]
+#[command(override_usage = "memtopo translate [OPTIONS] <INPUT>... --region <NAME> \
+                            <--hpa <ADDR>... | --dpa <DEVICE:ADDR>...>")]
+pub(crate) struct Translate {
+    #[command(flatten)]
+    pub(crate) machine: Machine,
+    /// The region: one that firmware programmed, or that the captured system has.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) region: String,
+    /// System addresses, as the CPU uses them.
+    #[arg(long, value_name = "ADDR", num_args = 1.., required_unless_present = "dpa")]
+    pub(crate) hpa: Vec<String>,
+    /// Devices, by name, PCI function or serial number, each with an address in it.
+    #[arg(long, value_name = "DEVICE:ADDR", num_args = 1..)]
+    pub(crate) dpa: Vec<String>,
+    /// What to print.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: TranslateFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TranslateFormat {
+    /// A line for each address.
+    Text,
+    /// One object.
+    Json,
 }
 
 /// Print a shell script that boots Linux on a set of tables in an emulator.

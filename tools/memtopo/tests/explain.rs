@@ -35,10 +35,10 @@ fn questions_stand_behind_the_inputs() {
     for (args, expected) in [
         (&["explain", "node", "7"][..], "memtopo: no node 7: possible are 0-1"),
         (&["explain", "tier", "7"], "memtopo: no tier 7: the plan has "),
-        (&["explain"], "memtopo: expected node N, tier N or an address behind the inputs"),
+        (&["explain"], "memtopo: expected node N, tier N, region NAME or an address behind the inputs"),
         (
             &["explain", "here"],
-            "memtopo: expected node N, tier N or an address behind the inputs, found \"here\"",
+            "memtopo: expected node N, tier N, region NAME or an address behind the inputs, found \"here\"",
         ),
     ] {
         let error = last_error(&memtopo(args, b""));

@@ -6,4 +6,5 @@ pub(crate) mod example;
 pub(crate) mod explain;
 pub(crate) mod plan;
 pub(crate) mod prepare;
+pub(crate) mod translate;
 pub(crate) mod vm;

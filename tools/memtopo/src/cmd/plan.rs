@@ -6,8 +6,10 @@ use crate::events::EventFile;
 use crate::input::read_file;
 use crate::{policy, term};
 use anyhow::{Context, Error, Result, bail};
+use memtopo::linux::reason::Unknown;
 use memtopo::linux::{Inputs, State, plan};
 use memtopo::policy::{Policy, PolicyPlan, apply};
+use memtopo::render::plan_sysfs::plan_sysfs;
 use memtopo::render::plan_text::{self, Reasons};
 use memtopo::render::policy::policy_text;
 use memtopo::render::{plan_json, steps_text};
@@ -57,6 +59,14 @@ fn print(
         }
         PlanFormat::Json => {
             term::print(|out| plan_json::whole_json(out, &plan, steps.as_deref(), owner.as_ref()))?;
+        }
+        PlanFormat::Sysfs => {
+            let last = steps.iter().flatten().rev().find_map(|step| step.after.as_ref());
+            let now = last.unwrap_or(&plan);
+            for Unknown { section, missing } in &now.unknown {
+                eprintln!("memtopo: unknown {}: needs {missing}", section.name());
+            }
+            term::print(|out| plan_sysfs(out, now))?;
         }
     }
     let wanted = events.as_ref().map_or(0, Vec::len);

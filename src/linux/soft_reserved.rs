@@ -113,7 +113,7 @@ pub enum Kmem {
     NoNode,
     /// No whole block lies in it (`EINVAL`).
     TooSmall,
-    /// Something that does not contain all of it is at its addresses (`EBUSY`).
+    /// RAM is at its addresses, or something that does not contain all of them (`EBUSY`).
     Busy,
     /// The memory could not be added.
     Refused,
@@ -175,7 +175,7 @@ impl State<'_> {
         let meets = match self.kernel.switches.soft_reserved {
             SoftReserved::AnyOverlap => meets_soft_reserved(&self.memory_map, &range),
             SoftReserved::NothingElse => {
-                meets_soft_reserved(&self.memory_map, &range) && !busy(&self.memory_map, &range)
+                meets_soft_reserved(&self.memory_map, &range) && !meets_other(&self.memory_map, &range)
             }
             SoftReserved::NoKmem => {
                 if meets_soft_reserved(&self.memory_map, &range) {
@@ -279,7 +279,7 @@ impl State<'_> {
             self.tiers.distance.insert(node, found.unwrap_or(AbstractDistance::KMEM));
         }
         let occupied = || self.added.iter().any(|added| added.range.overlaps(&range));
-        let refused = if busy(&self.memory_map, &range) || occupied() {
+        let refused = if !self.memory_map.can_be_claimed(&range, self.kernel) || occupied() {
             Some(Kmem::Busy)
         } else {
             let adder = Adder::Kmem(device.parent, Some(device.memmap_on_memory));
@@ -301,8 +301,7 @@ fn meets_soft_reserved(map: &MemoryMap, range: &AddressRange) -> bool {
     map.of_kind(E820Type::SOFT_RESERVED).any(|soft| soft.overlaps(range))
 }
 
-/// Whether anything but soft-reserved memory at these addresses does not contain all of them.
-pub(crate) fn busy(map: &MemoryMap, range: &AddressRange) -> bool {
-    let other = map.table.iter().filter(|entry| entry.kind != E820Type::SOFT_RESERVED);
-    other.map(|entry| entry.range).any(|entry| entry.overlaps(range) && !entry.covers(range))
+/// Whether anything but soft-reserved memory is at these addresses.
+fn meets_other(map: &MemoryMap, range: &AddressRange) -> bool {
+    map.table.iter().any(|entry| entry.kind != E820Type::SOFT_RESERVED && entry.range.overlaps(range))
 }

@@ -7,7 +7,7 @@ use memtopo_lab::check::{self, Verdict};
 use memtopo_lab::compare::{Answer, compare};
 use memtopo_lab::planner::Planner;
 use memtopo_lab::workshop::{Kernel, Workshop};
-use memtopo_lab::{boot, fetch, random, script, smoke};
+use memtopo_lab::{boot, fetch, keep, random, script, smoke};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -36,6 +36,8 @@ enum Task {
     Random(Random),
     /// Boot the twelve fixed machines and compare.
     Smoke(SmokeArgs),
+    /// Keep a captured boot of Linux 7.2 in the slim form of `corpus/boots`.
+    Keep(Keep),
     /// Print a boot as a shell script.
     Script {
         /// A case folder, a case.json, or a folder of table binaries.
@@ -129,9 +131,15 @@ struct Random {
     /// Machines with events: blocks, settings, drivers, DIMMs.
     #[arg(long)]
     events: bool,
+    /// Machines with CXL: trees, what firmware programmed, regions made and deleted, DAX.
+    #[arg(long, conflicts_with = "events")]
+    cxl: bool,
     /// Leave machines that differ as they are.
     #[arg(long)]
     no_shrink: bool,
+    /// Boot and keep; `lab replay` compares later.
+    #[arg(long)]
+    boot_only: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -142,6 +150,17 @@ struct SmokeArgs {
     /// The program that plans; the one built beside this one without it.
     #[arg(long, value_name = "PROGRAM")]
     memtopo: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Keep {
+    /// The folder of the boot.
+    booted: PathBuf,
+    /// Where it goes; its last part becomes the name of the case.
+    folder: PathBuf,
+    /// What the case is about, in place of what its description says.
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -202,11 +221,15 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 let booted = workshop.path("smoke").join(smoke.name);
                 smoke::run(&workshop, Kernel::V7_2, &smoke, &booted)?;
                 if let Some(keep) = &args.keep {
-                    smoke::keep(&booted, &keep.join(smoke.name))?;
+                    keep::keep(&booted, &keep.join(smoke.name), None)?;
                 }
                 tally.add(&booted, &planner, Kernel::V7_2, false);
             }
             Ok(tally.finish())
+        }
+        Task::Keep(args) => {
+            keep::keep(&args.booted, &args.folder, args.description.as_deref())?;
+            Ok(ExitCode::SUCCESS)
         }
         Task::Script { case } => {
             print!("{}", script::render(&Located::read(&case)?.case));
@@ -268,24 +291,49 @@ fn run_random(workshop: &Workshop, args: &Random) -> anyhow::Result<ExitCode> {
     let planner = Planner::find(args.memtopo.clone())?;
     let mut tally = Tally::default();
     for seed in args.seed..args.seed.saturating_add(args.count) {
-        let generate = if args.events { random::generate::eventful } else { random::generate::machine };
-        let machine = generate(seed);
-        let kind = if args.events { "events" } else { "seed" };
-        let name = format!("{kind}-{seed}-{}", args.kernel.number());
-        let folder = workshop.path("random").join(&name);
-        let description = format!("random machine, seed {seed}");
-        random::boot_machine(workshop, args.kernel, &machine, &folder, &description)?;
-        let Some(verdict) = tally.add(&folder, &planner, args.kernel, false) else { continue };
-        let differs = matches!(&verdict, Verdict::Compared(report) if !report.differences.is_empty());
-        if differs && !args.no_shrink {
-            let found = random::shrink(workshop, args.kernel, &planner, &machine, verdict, &name)?;
-            println!("  shrunk in {} boots to {}: {}", found.boots, found.folder.display(), found.verdict);
-            if let Verdict::Compared(report) = &found.verdict {
-                report.differences.iter().take(8).for_each(|difference| println!("    {difference}"));
-            }
+        if args.cxl {
+            run_one(workshop, args, &planner, &mut tally, ("cxl", seed), &random::wishes::machine(seed))?;
+        } else if args.events {
+            let machine = random::generate::eventful(seed);
+            run_one(workshop, args, &planner, &mut tally, ("events", seed), &machine)?;
+        } else {
+            run_one(workshop, args, &planner, &mut tally, ("seed", seed), &random::generate::machine(seed))?;
         }
     }
     Ok(tally.finish())
+}
+
+fn run_one(
+    workshop: &Workshop,
+    args: &Random,
+    planner: &Planner,
+    tally: &mut Tally,
+    (kind, seed): (&str, u64),
+    machine: &impl random::Candidate,
+) -> anyhow::Result<()> {
+    let name = format!("{kind}-{seed}-{}", args.kernel.number());
+    let folder = workshop.path("random").join(&name);
+    let description = format!("random machine, seed {seed}");
+    let booted = random::boot_until_conclusive(workshop, args.kernel, machine, &folder, &description);
+    if let Err(error) = booted {
+        println!("{name}: not booted: {error:#}");
+        tally.failed += 1;
+        return Ok(());
+    }
+    if args.boot_only {
+        println!("{}", folder.display());
+        return Ok(());
+    }
+    let Some(verdict) = tally.add(&folder, planner, args.kernel, false) else { return Ok(()) };
+    let differs = matches!(&verdict, Verdict::Compared(report) if !report.differences.is_empty());
+    if differs && !args.no_shrink {
+        let found = random::shrink(workshop, args.kernel, planner, machine, verdict, &name)?;
+        println!("  shrunk in {} boots to {}: {}", found.boots, found.folder.display(), found.verdict);
+        if let Verdict::Compared(report) = &found.verdict {
+            report.differences.iter().take(8).for_each(|difference| println!("    {difference}"));
+        }
+    }
+    Ok(())
 }
 
 /// Cases compared so far.
@@ -326,7 +374,7 @@ impl Tally {
     fn finish(&self) -> ExitCode {
         let Self { same, different, inconclusive, failed } = self;
         println!(
-            "{same} the same, {different} different, {inconclusive} inconclusive, {failed} without a plan"
+            "{same} the same, {different} different, {inconclusive} inconclusive, {failed} without a boot or a plan"
         );
         ExitCode::from(u8::from(different + failed > 0))
     }

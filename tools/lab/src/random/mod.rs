@@ -1,12 +1,14 @@
 //! Random machines: each booted, compared, and shrunk when kernel and plan do not agree.
 
+pub mod fabric;
 pub mod generate;
 pub mod machine;
 pub mod prng;
 pub mod shrink;
+pub mod wishes;
 
 use crate::boot;
-use crate::case::Located;
+use crate::case::{Case, Located};
 use crate::check::{self, Verdict};
 use crate::planner::Planner;
 use crate::workshop::{Kernel, Workshop};
@@ -14,6 +16,38 @@ use anyhow::{Context, Result};
 use machine::Machine;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+
+/// A machine that can be booted and made smaller.
+pub trait Candidate: Clone {
+    /// The tables, with the file names of a case.
+    ///
+    /// # Errors
+    /// A table is too long.
+    fn tables(&self) -> Result<Vec<(String, Vec<u8>)>>;
+
+    /// The case that boots this machine with its [`tables`](Self::tables).
+    fn case(&self, name: &str, description: &str) -> Case;
+
+    /// Machines that are one step simpler, the boldest steps first.
+    fn simpler(&self) -> Vec<Self>;
+}
+
+impl Candidate for Machine {
+    fn tables(&self) -> Result<Vec<(String, Vec<u8>)>> {
+        Self::tables(self)
+    }
+
+    fn case(&self, name: &str, description: &str) -> Case {
+        Self::case(self, name, description)
+    }
+
+    fn simpler(&self) -> Vec<Self> {
+        shrink::simpler(self)
+    }
+}
+
+/// How often a machine is booted at most for an answer.
+const BOOTS: usize = 3;
 
 /// Boots that one mismatch may cost.
 const SHRINK_BOOTS: usize = 60;
@@ -26,7 +60,7 @@ pub fn try_machine(
     workshop: &Workshop,
     kernel: Kernel,
     planner: &Planner,
-    machine: &Machine,
+    machine: &impl Candidate,
     folder: &Path,
     description: &str,
 ) -> Result<Verdict> {
@@ -41,7 +75,7 @@ pub fn try_machine(
 pub fn boot_machine(
     workshop: &Workshop,
     kernel: Kernel,
-    machine: &Machine,
+    machine: &impl Candidate,
     folder: &Path,
     description: &str,
 ) -> Result<()> {
@@ -55,6 +89,26 @@ pub fn boot_machine(
     let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or("case");
     let located = Located { case: machine.case(name, description), folder: folder.to_owned() };
     boot::run(workshop, kernel, &located)?.write(folder, &located, kernel)
+}
+
+/// Boots a machine as [`boot_machine`] does, again where a busy host gave it too little time.
+///
+/// # Errors
+/// Something of the host is missing or fails, each time.
+pub fn boot_until_conclusive(
+    workshop: &Workshop,
+    kernel: Kernel,
+    machine: &impl Candidate,
+    folder: &Path,
+    description: &str,
+) -> Result<()> {
+    for _ in 1..BOOTS {
+        boot_machine(workshop, kernel, machine, folder, description)?;
+        if check::observed(folder, kernel)?["outcome"] != "timeout" {
+            return Ok(());
+        }
+    }
+    boot_machine(workshop, kernel, machine, folder, description)
 }
 
 /// Sections in which two disagree; what a smaller machine has to share with the larger.
@@ -84,7 +138,7 @@ pub fn shrink(
     workshop: &Workshop,
     kernel: Kernel,
     planner: &Planner,
-    machine: &Machine,
+    machine: &impl Candidate,
     verdict: Verdict,
     name: &str,
 ) -> Result<Mismatch> {
@@ -93,7 +147,7 @@ pub fn shrink(
     let mut best = (machine.clone(), verdict);
     let mut boots = 0;
     'again: loop {
-        for candidate in shrink::simpler(&best.0) {
+        for candidate in best.0.simpler() {
             if boots >= SHRINK_BOOTS {
                 break 'again;
             }

@@ -62,8 +62,14 @@ unit! {
     EfiPageCount(u64);
     /// A latency in nanoseconds.
     Nanoseconds(u32);
+    /// A latency in picoseconds.
+    Picoseconds(u32);
     /// A bandwidth in MB/s, the unit of HMAT.
     MegabytesPerSecond(u32);
+    /// The speed of one lane of a PCIe link in megatransfers per second: 32000 for 32 GT/s.
+    MegatransfersPerSecond(u32);
+    /// Lanes of a PCIe link.
+    LaneCount(u32);
     /// One cell of an HMAT or CDAT matrix before scaling: 0 is "not provided", 0xFFFF "unreachable", anything
     /// else is multiplied by the base unit of its structure.
     MatrixCell(u16);

@@ -3,6 +3,8 @@
 //! Only trees are read by name; what a single file is, its contents tell.
 
 use crate::units::Signature;
+use alloc::borrow::ToOwned;
+use alloc::string::String;
 
 /// A file of `/sys` that says something about the topology.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +85,71 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// Which device or switch a CDAT is of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum CdatOwner {
+    /// The memory device with this serial number.
+    Serial(u64),
+    /// A port of the CXL bus: `endpoint3`, `port2`.
+    Port(String),
+    /// A memory device by its name on the CXL bus: `mem0`.
+    Memdev(String),
+    /// A PCI function: `0000:21:00.0`.
+    Function(String),
+}
+
+/// Which device or switch a CDAT is of, by the name of its file or of the folder that it is in:
+/// `CDAT_serial_0x1.bin`, `CDAT-port2.bin`, `endpoint3/CDAT`, `CDAT_0000:21:00.0`. `None` where the name does not say.
+///
+/// ```
+/// use memtopo::bundle::paths::{CdatOwner, cdat_owner};
+///
+/// assert_eq!(cdat_owner("tables/CDAT_serial_0x1.bin"), Some(CdatOwner::Serial(1)));
+/// assert_eq!(cdat_owner("port2/CDAT"), Some(CdatOwner::Port("port2".into())));
+/// assert_eq!(cdat_owner("CDAT.bin"), None);
+/// ```
+#[must_use]
+pub fn cdat_owner(path: &str) -> Option<CdatOwner> {
+    // The name of the file says more than that of its folder.
+    path.rsplit('/').take(2).find_map(|name| {
+        let mut serial = false;
+        for word in name.split(['_', '-', ' ']) {
+            let bare = word.strip_suffix(".bin").or_else(|| word.strip_suffix(".dat")).unwrap_or(word);
+            let number = match bare.strip_prefix("0x").or_else(|| bare.strip_prefix("0X")) {
+                Some(digits) => u64::from_str_radix(digits, 16).ok(),
+                None => bare.parse().ok().filter(|_| is_number(bare)),
+            };
+            if let Some(number) = number.filter(|_| serial) {
+                return Some(CdatOwner::Serial(number));
+            }
+            serial = word.eq_ignore_ascii_case("serial");
+            let is = |kind: &str| bare.strip_prefix(kind).is_some_and(is_number);
+            if is("endpoint") || is("port") {
+                return Some(CdatOwner::Port(bare.to_owned()));
+            }
+            if is("mem") {
+                return Some(CdatOwner::Memdev(bare.to_owned()));
+            }
+            if is_function(bare) {
+                return Some(CdatOwner::Function(bare.to_owned()));
+            }
+        }
+        None
+    })
+}
+
+/// Whether a name is that of a PCI function: `0000:21:00.0`.
+#[must_use]
+pub fn is_function(name: &str) -> bool {
+    let hex =
+        |text: &str, digits: usize| text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let Some((domain, rest)) = name.split_once(':') else { return false };
+    let Some((bus, rest)) = rest.split_once(':') else { return false };
+    let Some((slot, function)) = rest.split_once('.') else { return false };
+    domain.len() >= 4 && hex(domain, domain.len()) && hex(bus, 2) && hex(slot, 2) && hex(function, 1)
+}
+
 /// Signature and number of a table by the name of its file, as the kernel, acpidump and acpixtract give them: `SRAT`,
 /// `SRAT1`, `srat.dat`, `srat2.dat`. `None` for any other name.
 ///
@@ -130,6 +197,29 @@ mod tests {
         );
         assert_eq!(sysfs_file("CDAT"), None);
         assert_eq!(sysfs_file(""), None);
+    }
+
+    #[test]
+    fn a_cdat_is_named_after_its_device() {
+        let port = |name: &str| Some(CdatOwner::Port(name.to_owned()));
+        for (path, owner) in [
+            ("CDAT_serial_0x1.bin", Some(CdatOwner::Serial(1))),
+            ("a/CDAT_serial_10.bin", Some(CdatOwner::Serial(10))),
+            ("cxl-boot/x/CDAT-endpoint3.bin", port("endpoint3")),
+            ("CDAT-port2.bin", port("port2")),
+            ("/sys/bus/cxl/devices/endpoint12/CDAT", port("endpoint12")),
+            ("port1/CDAT_serial_7", Some(CdatOwner::Serial(7))),
+            ("mem0/CDAT", Some(CdatOwner::Memdev("mem0".to_owned()))),
+            ("CDAT_0000:21:00.0.bin", Some(CdatOwner::Function("0000:21:00.0".to_owned()))),
+            ("CDAT_serial_.bin", None),
+            ("CDAT_serial_x.bin", None),
+            ("CDAT_1.bin", None),
+            ("portal/CDAT", None),
+            ("", None),
+        ] {
+            assert_eq!(cdat_owner(path), owner, "{path}");
+        }
+        assert!(!is_function("0000:21:00") && !is_function("0:21:00.0") && !is_function("0000:2x:00.0"));
     }
 
     #[test]

@@ -298,8 +298,14 @@ impl Access {
     /// (`acpi_get_genport_coordinates`). Memory targets come first and have `_UID` 0.
     #[must_use]
     pub fn port_coordinates(&self, uid: AcpiUid) -> Option<[Coordinates; 2]> {
-        let target = self.targets.iter().find(|target| target.uid() == uid)?;
+        let target = self.port_target(uid)?;
         Some([target.coordinates.port_local, target.coordinates.port_cpu])
+    }
+
+    /// The target that the kernel takes for the generic port of a host bridge.
+    pub(crate) fn port_target(&self, uid: AcpiUid) -> Option<&Target> {
+        let any = self.quirks.has(Quirk::PortByUid);
+        self.targets.iter().find(|target| target.uid() == uid && (any || target.is_port()))
     }
 
     /// The place of a domain's target.

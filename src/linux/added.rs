@@ -5,6 +5,7 @@ use super::blocks;
 use super::changes::Change;
 use super::coordinates::Class;
 use super::fallback::Ranking;
+use super::hot_remove::Host;
 use super::memmap::{Adder, Memmap};
 use super::memory_map::MapRange;
 use super::node_set::NodeSet;
@@ -27,7 +28,7 @@ pub struct MemoryDevice {
 }
 
 /// Memory that was added to a node after it was set up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddedMemory {
     /// Its addresses.
     pub range: AddressRange,
@@ -37,6 +38,8 @@ pub struct AddedMemory {
     pub group: GroupId,
     /// Its page structures.
     pub memmap: Memmap,
+    /// Added memory that may hold what belongs to it.
+    pub hosts: Vec<Host>,
 }
 
 /// How added memory comes online by itself.
@@ -139,7 +142,8 @@ impl State<'_> {
         }
         self.node_online(node);
         let memmap = self.memmap_of(&range, node, adder.asks(self.kernel));
-        self.added.push(AddedMemory { range, node, group, memmap });
+        let hosts = self.hosts_of(memmap.home);
+        self.added.push(AddedMemory { range, node, group, memmap, hosts });
         let (first, end) = (self.blocks.of(range.start), self.blocks.of(range.end));
         let (nodes, state) = (Vec::from([node]), BlockState::Offline);
         self.blocks.insert(first, Run { end, nodes, state, group: Some(group) });
@@ -169,6 +173,7 @@ impl State<'_> {
         self.added.retain(|known| known.range != range);
         if !self.added.iter().any(|known| known.group == group) {
             self.groups.remove(&group);
+            self.holds_nothing(group);
         }
         self.changed(Change::Removed { range, node }, Reason::new(rules::MEMORY_REMOVED));
         let in_use = !self.zones.spans_nothing(node)

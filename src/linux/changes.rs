@@ -6,7 +6,7 @@ use super::demotion::Demotion;
 use super::reason::{Reason, Subject};
 use super::rules;
 use super::settings::Setting;
-use super::state::{State, hmat};
+use super::state::State;
 use super::tiers::TierId;
 use super::zones::Zone;
 use crate::range::AddressRange;
@@ -153,8 +153,9 @@ impl State<'_> {
 
     /// A node with memory joins its tier (`set_node_memory_tier`).
     pub(crate) fn join_tier(&mut self, node: NodeId) {
-        let hmat = hmat(self.topology, self.updated.as_ref());
-        self.tiers.set(node, &self.nodes, &mut self.access, hmat, &mut self.notes);
+        let known = self.tiers.distance.contains_key(&node);
+        let found = if known { None } else { self.calculate_distance(node) };
+        self.tiers.set(node, found, &mut self.notes);
         let Some(tier) = self.tiers.distance.get(&node).map(|distance| distance.tier()) else { return };
         let alone = self.tiers.tiers.get(&tier).is_some_and(|nodes| nodes.len() == 1);
         let reason = self.reason_of(Subject::Tier(node)).unwrap_or(Reason::new(rules::TIER_KEPT));

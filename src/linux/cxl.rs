@@ -9,7 +9,7 @@ use super::regions::Assembly;
 use super::rules;
 use super::state::State;
 use super::windows::{Root, RootDecoder};
-use crate::tables::cedt::{InterleaveArithmetic, WindowRestrictions};
+use crate::tables::cedt::{CxlVersion, InterleaveArithmetic, WindowRestrictions};
 use crate::topology::Topology;
 use crate::topology::cxl::{CxlTree, Decoder, PortKind, Region, RootCapabilities, numbers};
 use crate::units::{AcpiUid, ByteCount};
@@ -29,6 +29,8 @@ pub struct Cxl {
     pub tree: CxlTree,
     /// Size of the DRAM in front of regions that have any.
     pub caches: BTreeMap<String, ByteCount>,
+    /// Host bridges of CXL 1.1, which become no ports.
+    pub restricted: Vec<AcpiUid>,
 }
 
 /// Which of the drivers have come up.
@@ -75,7 +77,9 @@ impl State<'_> {
         for decoder in &root.decoders {
             self.region_ids.prepare(decoder.index);
         }
-        self.cxl = Some(Cxl { root, bridges, ..Cxl::default() });
+        let old = root.bridges.iter().filter(|bridge| bridge.version == CxlVersion::CXL_1_1);
+        let restricted = old.map(|bridge| bridge.uid).collect();
+        self.cxl = Some(Cxl { root, bridges, restricted, ..Cxl::default() });
     }
 
     /// Ports, endpoints and regions appear once all of their drivers are there.

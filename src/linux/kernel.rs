@@ -3,6 +3,7 @@
 
 use super::added::OnlinePolicy;
 use super::command_line::CommandLine;
+use super::cxl_platform::CxlPlatform;
 use super::quirks::Quirks;
 use crate::range::AddressRange;
 use crate::units::ApicId;
@@ -225,6 +226,8 @@ pub struct Platform {
     pub x2apic: Option<bool>,
     /// Memory that was taken before nodes were known: initrd, kernel image, tables.
     pub reserved: Vec<AddressRange>,
+    /// CXL links and the answer of the QoS method.
+    pub cxl: CxlPlatform,
 }
 
 /// A kernel on a machine: everything that decides, but for the tables and the memory map.

@@ -236,6 +236,11 @@ impl State<'_> {
             self.blocks.set(first, run.end, BlockState::Offline);
             self.zones.shrink(node, zone, pages, run.is_early());
             self.count(run.group, zone, |known| known.saturating_sub(pages.count()));
+            let emptied =
+                |group: &GroupId| self.groups.get(group).is_some_and(|all| all.in_kernel_zones == 0);
+            if let Some(group) = run.group.filter(emptied).filter(|_| zone != Zone::Movable) {
+                self.holds_nothing(group);
+            }
             self.changed(
                 Change::BlocksOffline { first, end: run.end, node, zone },
                 Reason::new(rules::BLOCK_OFFLINE),

@@ -85,6 +85,12 @@ quirks! {
     StaleWeights = "stale-weights", "mm/mempolicy.c: mempolicy_set_node_perf",
         "a node whose figures were known before it had memory keeps the interleave weight 1, and the others keep theirs",
         "weights are found again whenever a node gets its first memory";
+    LinkLatencyUnit = "link-latency-unit", "drivers/cxl/core/pci.c: cxl_pci_get_latency",
+        "the latency of a CXL link is computed in picoseconds and added to nanoseconds, so a link counts a thousandfold",
+        "it is turned into nanoseconds, rounded up";
+    PortByUid = "port-by-uid", "drivers/acpi/numa/hmat.c: acpi_find_genport_target",
+        "memory counts as a generic port with UID 0 when that of a host bridge is looked for, so bridge 0 has no figures",
+        "only generic ports are looked at";
 }
 
 impl Quirk {

@@ -249,6 +249,19 @@ rules! {
         "firmware had programmed the region, and all decoders fit together";
     REGION_REFUSED = "region-refused", "drivers/cxl/core/region.c: cxl_add_to_region",
         "a programmed decoder does not become part of a working region";
+    CXL_NO_FIGURES = "cxl-no-figures", "drivers/cxl/core/cdat.c: cxl_endpoint_parse_cdat",
+        "the kernel knows no latency and bandwidth of the memory of a CXL device";
+    CXL_DEVICE_FIGURES = "cxl-device-figures", "drivers/cxl/core/cdat.c: cxl_port_perf_data_calculate",
+        "latencies of host bridge, links, switches and device add up, and the narrowest of them sets the bandwidth";
+    QOS_ERASED = "qos-erased", "drivers/cxl/core/cdat.c: cxl_qos_class_verify",
+        "memory whose QoS class no window has, or whose host bridge is a target of none, loses class and figures";
+    REGION_BANDWIDTH = "region-bandwidth", "drivers/cxl/core/cdat.c: cxl_region_shared_upstream_bandwidth_update",
+        "bandwidths of devices add up, at every level up to what the link, the switch or the host bridge carries";
+    REGION_BANDWIDTH_KEPT = "region-bandwidth-kept",
+        "drivers/cxl/core/cdat.c: cxl_region_shared_upstream_bandwidth_update",
+        "the bandwidth of shared links is not looked at, and that of the devices is added up";
+    TIER_REGION = "tier-region", "drivers/cxl/core/region.c: cxl_region_calculate_adistance",
+        "the abstract distance is that of DRAM, scaled by the latency and bandwidth of the CXL region";
     REGION_DECODED = "region-decoded", "CXL 3.1 §8.2.4.20 and §9.18.1",
         "each decoder on the way selects its target by the absolute address, and the endpoints take the stripes of the region one after another";
     REGION_REPORTED = "region-reported", "drivers/cxl/core/region.c: region_offset_to_dpa_result, cxl_dpa_to_hpa",

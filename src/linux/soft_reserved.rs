@@ -9,12 +9,12 @@ use super::memmap::Adder;
 use super::memory_map::MemoryMap;
 use super::reason::{Reason, Section, Subject};
 use super::rules;
-use super::state::{State, hmat};
+use super::state::State;
 use super::tiers::AbstractDistance;
 use crate::range::AddressRange;
 use crate::tables::e820::E820Type;
 use crate::topology::cxl::{Mode, numbers};
-use crate::units::{AcpiUid, NodeId};
+use crate::units::NodeId;
 use alloc::vec::Vec;
 
 /// Alignment of the extent of a DAX device in both ends.
@@ -196,28 +196,10 @@ impl State<'_> {
         }
     }
 
-    /// Whether a CXL region can have latency and bandwidth: only through the generic port of a host bridge.
-    fn regions_may_have_figures(&self) -> bool {
-        let bridges = self.cxl.iter().flat_map(|cxl| &cxl.bridges);
-        self.access.status == Status::Used
-            && bridges.into_iter().any(|uid| self.access.port_coordinates(AcpiUid(*uid)).is_some())
-    }
-
     fn probe_kmem(&mut self, device: &DaxDevice) -> Kmem {
         let Some(node) = device.node else { return Kmem::NoNode };
-        let hmat = hmat(self.topology, self.updated.as_ref());
         let known = self.tiers.distance.contains_key(&node);
-        if device.parent == DaxParent::Region && !known && self.regions_may_have_figures() {
-            for section in [Section::Tiers, Section::Demotion, Section::Interleave] {
-                self.notes
-                    .missing(section, "the latency and bandwidth of CXL regions, which are not modelled");
-            }
-        }
-        let found = if known {
-            None
-        } else {
-            self.tiers.calculate(node, &self.nodes, &mut self.access, hmat, &mut self.notes)
-        };
+        let found = if known { None } else { self.calculate_distance(node) };
         let Some(range) = blocks::whole_blocks(&device.range, self.blocks.size) else {
             return Kmem::TooSmall;
         };

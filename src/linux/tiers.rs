@@ -181,19 +181,12 @@ impl Tiers {
         self.from_hmat = true;
     }
 
-    /// Gives a node with memory its tier (`set_node_memory_tier`). A distance that it was given before stays.
-    pub(crate) fn set(
-        &mut self,
-        node: NodeId,
-        nodes: &Nodes,
-        access: &mut Access,
-        hmat: Option<&Performance<'_>>,
-        notes: &mut Notes,
-    ) {
+    /// Gives a node with memory its tier (`set_node_memory_tier`): by the distance that it was given before, or else by
+    /// the one that was found.
+    pub(crate) fn set(&mut self, node: NodeId, found: Option<AbstractDistance>, notes: &mut Notes) {
         let distance = match self.distance.get(&node) {
             Some(distance) => *distance,
             None => {
-                let found = self.calculate(node, nodes, access, hmat, notes);
                 if found.is_none() {
                     notes.reason(Subject::Tier(node), Reason::new(rules::TIER_DEFAULT));
                 }
@@ -222,7 +215,7 @@ impl Tiers {
         self.tiers.iter().find(|(_, nodes)| nodes.contains(node)).map(|(tier, _)| *tier)
     }
 
-    /// The distance that figures give a node (`mt_calc_adistance`).
+    /// The distance that the HMAT gives a node (`hmat_calculate_adistance`).
     pub(crate) fn calculate(
         &self,
         node: NodeId,

@@ -5,7 +5,8 @@
 //! `decoderP.I` number I of the decoders of port P. What a source does not tell is `None`.
 
 use crate::range::AddressRange;
-use crate::units::{ByteCount, DeviceAddr, PhysAddr};
+use crate::units::{ByteCount, DeviceAddr, LaneCount, MegatransfersPerSecond, PhysAddr};
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -20,6 +21,32 @@ pub struct CxlTree {
     pub memdevs: Vec<Memdev>,
     /// Regions, by number.
     pub regions: Vec<Region>,
+    /// PCIe links by the function at either end (`0000:21:00.0`), as far as the source tells.
+    pub links: BTreeMap<String, PciLink>,
+}
+
+/// A PCIe link as it was negotiated, seen from the function at one end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PciLink {
+    /// Speed of a lane.
+    pub speed: MegatransfersPerSecond,
+    /// Lanes.
+    pub width: LaneCount,
+    /// Whether it moves flits of 256 bytes; `None` where the source does not tell.
+    pub flit: Option<bool>,
+}
+
+impl PciLink {
+    /// The speed that sysfs prints in `current_link_speed`: `32.0 GT/s PCIe`.
+    #[must_use]
+    pub fn parse_speed(text: &str) -> Option<MegatransfersPerSecond> {
+        let number = text.trim().split(' ').next()?;
+        let (whole, tenths) = number.split_once('.').unwrap_or((number, "0"));
+        let (whole, tenths): (u32, u32) =
+            (whole.parse().ok()?, tenths.parse().ok().filter(|digit| *digit < 10)?);
+        let speed = whole.checked_mul(1000)?.checked_add(tenths.checked_mul(100)?)?;
+        (speed != 0).then_some(MegatransfersPerSecond(speed))
+    }
 }
 
 /// What kind of port one is.
@@ -273,6 +300,17 @@ impl CxlTree {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn speeds_read_as_sysfs_prints_them() {
+        let speed = |text| PciLink::parse_speed(text).map(|speed| speed.0);
+        assert_eq!(speed("32.0 GT/s PCIe"), Some(32000));
+        assert_eq!(speed("2.5 GT/s PCIe\n"), Some(2500));
+        assert_eq!(speed("64"), Some(64000));
+        for other in ["Unknown", "", "0.0 GT/s PCIe", "2.55 GT/s", "-8.0 GT/s"] {
+            assert_eq!(speed(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn names_sort_by_number() {

@@ -8,6 +8,7 @@ pub mod affinity;
 pub mod chain;
 pub mod cxl;
 mod cxl_sysfs;
+pub mod device_tables;
 pub mod distances;
 pub mod performance;
 pub mod processors;
@@ -151,6 +152,8 @@ pub struct Topology<'a> {
     pub processors: Option<processors::Processors>,
     /// The CXL hierarchy, from a running system: ACPI tables do not hold it. [`read`](Self::read) leaves it empty.
     pub cxl: Option<cxl::CxlTree>,
+    /// CDATs of CXL devices and switches. [`read`](Self::read) leaves them empty.
+    pub device_tables: Vec<device_tables::DeviceTable<'a>>,
     /// Further tables with the signature of one above; operating systems use the first only.
     pub further: Vec<TableBytes<'a>>,
 }

@@ -18,6 +18,8 @@ pub struct Windows {
     pub entries: Vec<Entry>,
     /// How the chain of structures ended.
     pub end: End,
+    /// The ids of who made the table: OEM id and OEM table id.
+    pub oem: ([u8; 6], [u8; 8]),
 }
 
 /// One structure of the CEDT.
@@ -75,6 +77,10 @@ impl Windows {
     pub fn read(table: &TableBytes<'_>) -> Self {
         let mut chain = Chain::<Medium>::new(*table, Cedt::FIXED);
         let entries = chain.by_ref().map(|(link, at)| Entry::read(table, link, at)).collect();
-        Self { length: table.length(), entries, end: chain.end }
+        let oem = (
+            table.from(10).first_chunk().copied().unwrap_or_default(),
+            table.from(16).first_chunk().copied().unwrap_or_default(),
+        );
+        Self { length: table.length(), entries, end: chain.end, oem }
     }
 }

@@ -3,6 +3,7 @@
 use super::{Cause, Errno, Given, Stop};
 use crate::linux::added::MemoryDevice;
 use crate::linux::block_map::{BlockId, BlockState};
+use crate::linux::hot_remove::Fate;
 use crate::linux::online::OnlineKind;
 use crate::linux::reason::Reason;
 use crate::linux::rules;
@@ -36,7 +37,7 @@ impl State<'_> {
             return Err(Stop::errno(Errno::NoEntry, "del", rules::NO_DEVICE));
         };
         // One whose memory was refused has nothing to take offline.
-        if let Some(added) = self.added.iter().find(|added| added.range == *range).copied() {
+        if let Some(added) = self.added.iter().find(|added| added.range == *range).cloned() {
             let (first, end) = (self.blocks.of(range.start), self.blocks.of(range.end));
             let runs = self.blocks.between(first, end);
             let movable = BlockState::Online(Some(Zone::Movable));
@@ -96,21 +97,12 @@ impl State<'_> {
         let Some(run) = self.blocks.get(block) else {
             return Err(Stop::errno(Errno::NoEntry, at, rules::NO_BLOCK));
         };
-        let zone = match run.state {
-            BlockState::Offline => return invalid(at, rules::BLOCK_STATE),
-            BlockState::Online(None) => return invalid(at, rules::BLOCK_NO_ZONE),
-            BlockState::Online(Some(zone)) => zone,
-        };
-        let ram = self.memory_map.ram_pages(self.blocks.range(block, end));
-        if run.is_early() && ram < self.block_pages(block, end).count() {
-            return invalid(at, rules::BLOCK_HOLE);
-        }
-        match outcome {
-            Some(Given::Busy) => return Err(Stop::errno(Errno::Busy, at, rules::BLOCK_BUSY)),
-            None if zone != Zone::Movable => return Err(undetermined(at)),
-            None if self.holds_page_structures(run.node(), &self.blocks.range(block, end)) => {
-                return Err(Stop::errno(Errno::Busy, at, rules::BLOCK_MEMMAP));
-            }
+        match (self.fate(block, run), outcome) {
+            (Fate::Offline, _) => return invalid(at, rules::BLOCK_STATE),
+            (Fate::Refused(Errno::Invalid, rule), _) => return invalid(at, rule),
+            (_, Some(Given::Busy)) => return Err(Stop::errno(Errno::Busy, at, rules::BLOCK_BUSY)),
+            (Fate::KernelPages, None) => return Err(undetermined(at)),
+            (Fate::Refused(errno, rule), None) => return Err(Stop::errno(errno, at, rule)),
             _ => self.take_offline(block, end),
         }
         Ok(())
@@ -118,14 +110,14 @@ impl State<'_> {
 }
 
 impl State<'_> {
-    /// Whether the page structures of the boot memory of a node lie in a range: they take the highest addresses of the
-    /// node that have room for all of them, in its movable zone too (`mm/sparse.c: sparse_init_nid`).
-    fn holds_page_structures(&self, node: NodeId, range: &AddressRange) -> bool {
+    /// Where the page structures of the boot memory of a node lie: they take the highest addresses of the node that
+    /// have room for all of them, in its movable zone too (`mm/sparse.c: sparse_init_nid`).
+    pub(crate) fn page_structures_at(&self, node: NodeId) -> Option<AddressRange> {
         /// Page structures of one section of 128 MiB, and their alignment.
         const OF_SECTION: u64 = 2 << 20;
         // With movable_node they go to a node without a movable zone.
         if self.kernel.command_line.movable_node {
-            return false;
+            return None;
         }
         let own = || self.nodes.pieces.iter().filter(|piece| piece.node == Some(node));
         let section = |address: u64| address >> 27;
@@ -137,13 +129,12 @@ impl State<'_> {
             counted = Some(last);
         }
         let size = sections.saturating_mul(OF_SECTION);
-        let place = own().rev().find_map(|piece| {
+        own().rev().find_map(|piece| {
             // The node's own data took the top before.
             let end = piece.range.end.0.checked_sub(NODE_DATA)? & !(OF_SECTION.saturating_sub(1));
             let start = end.checked_sub(size).filter(|start| *start >= piece.range.start.0)?;
             Some(AddressRange::new(PhysAddr(start), piece.range.end))
-        });
-        place.is_some_and(|place| place.overlaps(range))
+        })
     }
 }
 

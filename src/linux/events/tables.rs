@@ -89,8 +89,7 @@ impl<'a> State<'a> {
         let with_memory: Vec<NodeId> = self.nodes.has_memory.iter().collect();
         for node in with_memory {
             if of_kmem.contains(&node) && !self.tiers.distance.contains_key(&node) {
-                let hmat = self.updated.as_ref();
-                let found = self.tiers.calculate(node, &self.nodes, &mut self.access, hmat, &mut self.notes);
+                let found = self.calculate_distance(node);
                 self.tiers.distance.insert(node, found.unwrap_or(AbstractDistance::KMEM));
             }
             self.tell_move(node, &before);

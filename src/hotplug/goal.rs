@@ -243,9 +243,9 @@ enum Verb {
 
 /// Words that carry nothing.
 const FILLERS: [&str; 37] = [
-    "a", "an", "the", "of", "as", "in", "into", "on", "onto", "at", "to", "from", "with", "by", "it", "its", "be",
-    "i", "we", "want", "would", "like", "please", "more", "another", "new", "memory", "ram", "zone", "numa",
-    "so", "that", "can", "is", "for", "all", "able",
+    "a", "an", "the", "of", "as", "in", "into", "on", "onto", "at", "to", "from", "with", "by", "it", "its",
+    "be", "i", "we", "want", "would", "like", "please", "more", "another", "new", "memory", "ram", "zone",
+    "numa", "so", "that", "can", "is", "for", "all", "able",
 ];
 
 /// What to expect of a goal.
@@ -320,8 +320,8 @@ impl Read {
             number.ok_or_else(|| wrong(next.unwrap_or("the end"), expected))
         };
         match word {
-            "add" | "plug" | "hotplug" | "attach" | "remove" | "unplug" | "eject" | "detach" | "removable"
-            | "unpluggable" | "keep" | "hold" | "out" => Ok(after),
+            "add" | "plug" | "hotplug" | "attach" | "remove" | "unplug" | "eject" | "detach"
+            | "removable" | "unpluggable" | "keep" | "hold" | "out" => Ok(after),
             "ratio" => {
                 self.about_ratio = true;
                 Ok(after)
@@ -374,7 +374,8 @@ impl Read {
             self.target = Some(Target::Range(range));
             return Ok(after);
         }
-        if let Some(address) = word.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok()) {
+        if let Some(address) = word.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok())
+        {
             self.at = Some(PhysAddr(address));
             return Ok(after);
         }
@@ -394,7 +395,9 @@ impl Read {
 
     fn goal(self, verb: Verb) -> Result<Goal, GoalError> {
         let of_node = self.node.map(Target::Node);
-        let target = || self.target.clone().or(of_node).ok_or_else(|| wrong("no device", "device N, a range or node N"));
+        let target = || {
+            self.target.clone().or(of_node).ok_or_else(|| wrong("no device", "device N, a range or node N"))
+        };
         match verb {
             Verb::Add => {
                 let domain = self.domain.map(Owner::Domain);

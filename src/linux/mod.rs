@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod added;
+pub mod attach;
 pub mod block_map;
 pub mod blocks;
 pub mod cdat_performance;
@@ -47,8 +48,8 @@ pub mod quirks;
 pub mod ranges;
 pub mod reason;
 pub mod region_ids;
-pub mod region_performance;
 pub mod region_map;
+pub mod region_performance;
 pub mod region_rules;
 pub mod regions;
 pub mod rules;

@@ -131,7 +131,8 @@ impl State<'_> {
         if range.end.0 > limit {
             return Err(NotAdded::BeyondLimit);
         }
-        if self.added.iter().any(|added| added.range.overlaps(&range)) {
+        let added = self.added.iter().any(|added| added.range.overlaps(&range));
+        if added || !self.memory_map.can_be_claimed(&range, self.kernel) {
             return Err(NotAdded::Occupied);
         }
         if !blocks::is_whole(&range, self.blocks.size) {

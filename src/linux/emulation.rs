@@ -46,8 +46,11 @@ impl Emulated {
 
 /// Replaces ranges, nodes, domains, processors and distances by made-up ones, if `text`, what follows
 /// `numa=fake=`, asks for something that is possible.
+///
+/// Reading moves `text` on, as it does the kernel's own pointer: an attempt after this one finds only what is left
+/// of it, which most often asks for nothing.
 pub(crate) fn apply(
-    text: &str,
+    text: &mut &str,
     walks: &mut Walks,
     map: &MemoryMap,
     limits: Limits,
@@ -62,7 +65,11 @@ pub(crate) fn apply(
         map,
         max_nodes: u64::from(kernel.config.max_nodes),
     };
-    let Some(distances) = cutter.cut(text) else { return Ok(None) };
+    let done = cutter.cut(text);
+    *text = text.strip_prefix(':').unwrap_or(text);
+    if done.is_none() {
+        return Ok(None);
+    }
     let Cutter { mut made, physical, .. } = cutter;
     if ranges::clean(&mut made, &mut walks.reserved, map, limits).is_err() {
         return Ok(None);
@@ -79,7 +86,7 @@ pub(crate) fn apply(
     for node in walks.apic_nodes.values_mut() {
         *node = emulated.lowest(*node).unwrap_or_default();
     }
-    transform_distances(walks, &emulated, &moved, distances, notes)?;
+    transform_distances(walks, &emulated, &moved, text, notes)?;
     for (node, physical) in
         emulated.physical.iter().zip(0_u32..).map(|(physical, node)| (NodeId(node), physical))
     {
@@ -113,16 +120,17 @@ struct Size {
 }
 
 impl Cutter<'_> {
-    /// Cuts as `text` says, and gives the distances that follow the size. `None` when it cannot be done.
-    fn cut<'t>(&mut self, text: &'t str) -> Option<&'t str> {
+    /// Cuts as the number or size at the start of `text` says, and takes it off. `None` when it cannot be done.
+    fn cut(&mut self, text: &mut &str) -> Option<()> {
         let top = self.map.max_pfn.saturating_mul(PAGE);
         let memory = self.map.ram_pages(AddressRange::new(PhysAddr(0), PhysAddr(top)));
-        let rest = if text.contains('U') {
+        if text.contains('U') {
             let (count, rest) = parse_integer(text);
-            self.cut_uniformly(count)?;
-            rest
+            *text = rest;
+            self.cut_uniformly(count)
         } else if text.contains(['M', 'G']) {
             let (wanted, rest) = parse_size(text);
+            *text = rest;
             if wanted == 0 {
                 return None;
             }
@@ -130,10 +138,10 @@ impl Cutter<'_> {
             let least = least.max(STEP).checked_next_multiple_of(STEP)?;
             let bytes = wanted.max(least) & !(STEP.saturating_sub(1));
             let nodes = self.parsed.clone();
-            self.fill(nodes, &Size { bytes, larger: 0, wrap: self.max_nodes, uniform: false }, 0)?;
-            rest
+            self.fill(nodes, &Size { bytes, larger: 0, wrap: self.max_nodes, uniform: false }, 0).map(|_| ())
         } else {
             let (count, rest) = parse_integer(text);
+            *text = rest;
             // The kernel keeps the count in 32 bits with a sign.
             let [a, b, c, d, ..] = count.to_le_bytes();
             let count = u64::try_from(i32::from_le_bytes([a, b, c, d])).ok().filter(|count| *count > 0)?;
@@ -145,10 +153,8 @@ impl Cutter<'_> {
             }
             let larger = share.checked_rem(STEP)?.saturating_mul(count).checked_div(STEP)?;
             let nodes = self.parsed.clone();
-            self.fill(nodes, &Size { bytes, larger, wrap: count, uniform: false }, 0)?;
-            rest
-        };
-        Some(rest.strip_prefix(':').unwrap_or(rest))
+            self.fill(nodes, &Size { bytes, larger, wrap: count, uniform: false }, 0).map(|_| ())
+        }
     }
 
     /// The first physical range that is left is cut into `count` nodes, and so on, once for each parsed node.
@@ -299,7 +305,7 @@ fn transform_distances(
     walks: &mut Walks,
     emulated: &Emulated,
     moved: &NodeSet,
-    mut given: &str,
+    given: &mut &str,
     notes: &mut Notes,
 ) -> Result<(), Reason> {
     let before = core::mem::take(&mut walks.distances);
@@ -313,7 +319,7 @@ fn transform_distances(
     let made = || emulated.physical.iter().zip(0_u32..).map(|(physical, node)| (NodeId(node), *physical));
     for (from, physical_from) in made() {
         for (to, physical_to) in made() {
-            let distance = match option(&mut given) {
+            let distance = match option(given) {
                 // Anything that does not fit a byte is refused, and what was there stays.
                 Some(number) => u8::try_from(number).ok().map(Distance),
                 None if before.size() == 0 => Some(if physical_from == physical_to { LOCAL } else { REMOTE }),

@@ -9,7 +9,7 @@ use super::memmap::{Adder, Architecture, Home, Memmap};
 use super::online::Group;
 use super::reason::{Reason, Rule};
 use super::rules;
-use super::soft_reserved::{DaxParent, EXTENT_ALIGNMENT, busy};
+use super::soft_reserved::{DaxParent, EXTENT_ALIGNMENT};
 use super::state::State;
 use super::zones::Zone;
 use crate::range::AddressRange;
@@ -314,7 +314,9 @@ impl State<'_> {
         for range in forecast.trimmed.usable.clone() {
             let occupied = self.memory_map.table.iter().any(|entry| entry.range.overlaps(&range));
             let result = match node {
-                _ if of_kmem && busy(&self.memory_map, &range) => Err((Errno::Busy, rules::ADD_BUSY)),
+                _ if of_kmem && !self.memory_map.can_be_claimed(&range, self.kernel) => {
+                    Err((Errno::Busy, rules::ADD_BUSY))
+                }
                 _ if !of_kmem && occupied => Err(NotAdded::Occupied.told()),
                 None => Err(NotAdded::NoNode.told()),
                 Some(node) => after.add_to_group(range, node, addition.adder, group).map_err(NotAdded::told),

@@ -4,7 +4,7 @@
 //! The order of steps is part of the behaviour: import and sanitise, options, EFI import, sanitise again,
 //! fixed adjustments, RAM.
 
-use super::kernel::{Kernel, MapWords};
+use super::kernel::{Kernel, MapWords, SoftReserved};
 use crate::bundle::memory_map::{FirmwareMap, MapKind};
 use crate::range::AddressRange;
 use crate::tables::e820::E820Type;
@@ -152,6 +152,23 @@ impl MemoryMap {
     pub fn touches_ram(&self, range: &AddressRange) -> bool {
         let from = self.ram.partition_point(|ram| ram.end <= range.start);
         self.ram.get(from).is_some_and(|ram| ram.overlaps(range))
+    }
+
+    /// Whether a driver can claim these addresses (`kernel/resource.c: __request_region`): no memory of the system's
+    /// own lies there, which the kernel has locked as busy (`arch/x86/kernel/e820.c: e820_device_region`), and what
+    /// else lies there contains all of them.
+    #[must_use]
+    pub fn can_be_claimed(&self, range: &AddressRange, kernel: &Kernel) -> bool {
+        // Soft-reserved memory is in a tree of its own from 7.2 on.
+        let apart = kernel.switches.soft_reserved == SoftReserved::AnyOverlap;
+        let mut met = self.table.iter().filter(|entry| entry.range.overlaps(range));
+        met.all(|entry| match entry.kind {
+            E820Type::SOFT_RESERVED if apart => true,
+            E820Type::RESERVED | E820Type::SOFT_RESERVED | E820Type::PMEM | E820Type::PRAM => {
+                entry.range.covers(range)
+            }
+            _ => false,
+        })
     }
 
     /// Ranges of one type.

@@ -111,8 +111,9 @@ impl Nodes {
                 Ok(Ok(())) => None,
             }
         };
+        let mut fake = line.numa_fake.as_deref();
         let attempt = match void {
-            None => Attempt::register(&mut walks, map, kernel, Description::Used, notes),
+            None => Attempt::register(&mut walks, map, kernel, &mut fake, notes),
             Some((_, reason)) => Err(Failure::Void(reason)),
         };
         let (attempt, description) = match attempt {
@@ -128,7 +129,8 @@ impl Nodes {
                 walks.parsed.insert(NodeId(0));
                 let range = AddressRange::new(PhysAddr(0), PhysAddr(map.max_pfn.saturating_mul(PAGE)));
                 walks.ranges.push(NodeRange { range, node: NodeId(0), source: None });
-                match Attempt::register(&mut walks, map, kernel, description, notes) {
+                fake = fake.filter(|_| description != Description::Off);
+                match Attempt::register(&mut walks, map, kernel, &mut fake, notes) {
                     Ok(attempt) => (attempt, description),
                     Err(Failure::Void(reason) | Failure::Panic(reason)) => {
                         return Err(Stop::Panic(reason, walks.accepted, Some(description)));
@@ -360,7 +362,7 @@ impl Attempt {
         walks: &mut Walks,
         map: &MemoryMap,
         kernel: &Kernel,
-        description: Description,
+        fake: &mut Option<&str>,
         notes: &mut Notes,
     ) -> Result<Self, Failure> {
         let limits = limits(map, kernel);
@@ -378,8 +380,8 @@ impl Attempt {
                 .filter_map(|entry| Some(Fact::at(entry.source?, "range of node", u64::from(entry.node.0))));
             Failure::Void(Reason::new(rules::RANGES_CONFLICT).with(facts).because(detail))
         })?;
-        let emulated = match &kernel.command_line.numa_fake {
-            Some(text) if kernel.config.numa_emulation && description != Description::Off => {
+        let emulated = match fake {
+            Some(text) if kernel.config.numa_emulation => {
                 emulation::apply(text, walks, map, limits, kernel, notes).map_err(Failure::Panic)?
             }
             _ => None,

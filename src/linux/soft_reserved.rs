@@ -57,7 +57,7 @@ pub enum Kmem {
     NoNode,
     /// No whole block lies in it (`EINVAL`).
     TooSmall,
-    /// Something that does not contain all of it is at its addresses (`EBUSY`).
+    /// RAM is at its addresses, or something that does not contain all of them (`EBUSY`).
     Busy,
     /// The memory could not be added.
     Refused,
@@ -119,7 +119,7 @@ impl State<'_> {
         let meets = match self.kernel.switches.soft_reserved {
             SoftReserved::AnyOverlap => meets_soft_reserved(&self.memory_map, &range),
             SoftReserved::NothingElse => {
-                meets_soft_reserved(&self.memory_map, &range) && !busy(&self.memory_map, &range)
+                meets_soft_reserved(&self.memory_map, &range) && !meets_other(&self.memory_map, &range)
             }
             SoftReserved::NoKmem => {
                 if meets_soft_reserved(&self.memory_map, &range) {
@@ -209,7 +209,7 @@ impl State<'_> {
             }
             self.tiers.distance.insert(node, found.unwrap_or(AbstractDistance::KMEM));
         }
-        let refused = if busy(&self.memory_map, &range) {
+        let refused = if !self.memory_map.can_be_claimed(&range, self.kernel) {
             Some(Kmem::Busy)
         } else {
             self.add_memory(range, node, Adder::Kmem(device.parent, None)).is_err().then_some(Kmem::Refused)
@@ -230,8 +230,7 @@ fn meets_soft_reserved(map: &MemoryMap, range: &AddressRange) -> bool {
     map.of_kind(E820Type::SOFT_RESERVED).any(|soft| soft.overlaps(range))
 }
 
-/// Whether anything but soft-reserved memory at these addresses does not contain all of them.
-pub(crate) fn busy(map: &MemoryMap, range: &AddressRange) -> bool {
-    let other = map.table.iter().filter(|entry| entry.kind != E820Type::SOFT_RESERVED);
-    other.map(|entry| entry.range).any(|entry| entry.overlaps(range) && !entry.covers(range))
+/// Whether anything but soft-reserved memory is at these addresses.
+fn meets_other(map: &MemoryMap, range: &AddressRange) -> bool {
+    map.table.iter().any(|entry| entry.kind != E820Type::SOFT_RESERVED && entry.range.overlaps(range))
 }

@@ -10,6 +10,7 @@ pub mod events;
 pub mod fetch;
 pub mod guest;
 pub mod json;
+pub mod keep;
 pub mod log;
 pub mod planner;
 pub mod random;

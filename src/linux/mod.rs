@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod added;
+pub mod attach;
 pub mod block_map;
 pub mod blocks;
 pub mod cdat_performance;
@@ -21,6 +22,8 @@ pub mod cxl_levels;
 pub mod cxl_performance;
 pub mod cxl_plan;
 pub mod cxl_platform;
+mod dax;
+mod decoder_state;
 pub mod demotion;
 pub mod distances;
 pub mod domains;
@@ -50,6 +53,7 @@ pub mod qos;
 pub mod quirks;
 pub mod ranges;
 pub mod reason;
+mod region_attach;
 pub mod region_ids;
 pub mod region_map;
 pub mod region_performance;

@@ -4,7 +4,7 @@ use super::added::MemoryDevice;
 use super::block_map::GroupId;
 use super::hot_add::{Addition, Forecast};
 use super::memmap::Adder;
-use super::soft_reserved::{DaxDevice, DaxParent, Kmem};
+use super::soft_reserved::{DaxDevice, DaxDriver, DaxParent, Kmem};
 use super::state::State;
 use crate::units::ProximityDomain;
 use alloc::collections::BTreeMap;
@@ -22,11 +22,17 @@ impl State<'_> {
                 let devices = addition.ranges.iter().map(|range| MemoryDevice { range: *range, domain });
                 after.devices.extend(devices);
             }
-            Adder::Kmem(parent, _) => {
+            Adder::Kmem(parent, written) => {
                 for range in &addition.ranges {
-                    let id = after.region_ids.allocate();
-                    let (range, node) = (*range, forecast.node);
-                    after.dax.push(DaxDevice { id, parent, near: None, range, node, kmem: Kmem::Added });
+                    if !after.dax.iter().any(|device| device.range == *range) {
+                        let id = after.region_ids.allocate();
+                        after.dax.push(DaxDevice::new(id, parent, None, *range, forecast.node));
+                    }
+                    for device in after.dax.iter_mut().filter(|device| device.range == *range) {
+                        device.driver = Some(DaxDriver::Kmem);
+                        device.memmap_on_memory = written.unwrap_or(device.memmap_on_memory);
+                        device.kmem = Kmem::Added;
+                    }
                 }
             }
             Adder::VirtioMem => {}
@@ -46,7 +52,7 @@ impl State<'_> {
             after.devices.retain(|device| device.range != range);
             after.dax.retain(|device| device.parent != DaxParent::Region || !device.range.covers(&range));
             for device in after.dax.iter_mut().filter(|device| device.range.covers(&range)) {
-                device.kmem = Kmem::Unbound;
+                (device.driver, device.kmem) = (None, Kmem::Unbound);
             }
         }
         after

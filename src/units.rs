@@ -140,6 +140,8 @@ impl Signature {
     pub const EFI_MAP: Self = Self(*b"EFIM");
     /// E820 map; a made-up name, the map carries none.
     pub const E820: Self = Self(*b"E820");
+    /// HDM decoder registers; a made-up name, they carry none.
+    pub const HDM: Self = Self(*b"HDM ");
 
     /// Whether all four bytes are what ACPI allows in a table signature: upper-case letters, digits, `_`.
     ///

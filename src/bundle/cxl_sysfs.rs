@@ -8,6 +8,7 @@
 //! REALPATH/ATTRIBUTE<TAB>VALUE
 //! ```
 
+use super::paths::is_function;
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -46,7 +47,12 @@ impl CxlObject {
 pub struct CxlSysfs {
     /// The objects.
     pub objects: BTreeMap<String, CxlObject>,
+    /// Contents of [`LINK_FILES`] of PCI functions, by function and file.
+    pub functions: BTreeMap<String, BTreeMap<String, String>>,
 }
+
+/// Files of a PCI function that tell the state of its link.
+pub const LINK_FILES: [&str; 2] = ["current_link_speed", "current_link_width"];
 
 impl CxlSysfs {
     /// Whether text is a listing of the CXL bus: its first line with anything on it is one.
@@ -82,6 +88,14 @@ impl CxlSysfs {
     /// Adds a file, by its path in the bus folder or at its place in the device tree. Tells whether it belongs to an
     /// object of the bus.
     pub fn attribute(&mut self, path: &str, value: &str) -> bool {
+        let mut parts = path.rsplit('/');
+        if let (Some(file), Some(function)) = (parts.next(), parts.next()) {
+            if LINK_FILES.contains(&file) && is_function(function) {
+                let files = self.functions.entry(function.to_owned()).or_default();
+                files.insert(file.to_owned(), value.trim().to_owned());
+                return true;
+            }
+        }
         let Some((object, name)) = self.at(path) else { return false };
         if name.is_empty() {
             return false;
@@ -159,6 +173,9 @@ mod tests {
 /sys/devices/platform/ACPI0017:00/root0/dport32 -> ../../../pci0000:20
 /sys/devices/platform/ACPI0017:00/root0/decoder0.0/region0/target0\tdecoder8.0
 /sys/devices/platform/ACPI0017:00/root0/decoder0.0/region0/uuid\t
+/sys/devices/pci0000:20/0000:20:00.0/0000:21:00.0/current_link_speed\t32.0 GT/s PCIe
+/sys/devices/pci0000:20/0000:20:00.0/0000:21:00.0/current_link_width\t16
+/sys/devices/pci0000:20/0000:20:00.0/0000:21:00.0/vendor\t0x8086
 something else
 ";
         assert!(CxlSysfs::is_listing(text));
@@ -166,6 +183,8 @@ something else
         let bus = CxlSysfs::read_listing(text);
         let names: alloc::vec::Vec<_> = bus.objects.keys().map(String::as_str).collect();
         assert_eq!(names, ["mem2", "region0", "root0"]);
+        assert_eq!(bus.functions["0000:21:00.0"]["current_link_speed"], "32.0 GT/s PCIe");
+        assert_eq!(bus.functions["0000:21:00.0"].len(), 2);
         let memory = &bus.objects["mem2"];
         assert_eq!(memory.ancestor(1), Some("0000:21:00.0"));
         assert_eq!(memory.attributes["ram/size"], "0x10000000");

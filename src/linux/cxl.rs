@@ -1,7 +1,9 @@
 //! CXL after boot: root decoders, devices, what is programmed, and the regions that the drivers make of it.
 
 use super::access::Access;
+use super::cxl_findings;
 use super::cxl_levels::complete_granularity;
+use super::hdm_decoders;
 use super::kernel::{Kernel, Version};
 use super::nodes::Nodes;
 use super::reason::{Fact, Notes, Reason, Section, Subject};
@@ -109,6 +111,8 @@ impl State<'_> {
             let fact = Fact::known("region", u64::from(numbers(&region.name).0));
             self.notes.reason(Subject::Cxl, Reason::new(rules::REGION_CAPTURED).with([fact]));
         }
+        hdm_decoders::enumerate(tree, &mut self.notes);
+        cxl_findings::report(tree, &cxl.root, &cxl.bridges, &mut self.notes);
         complete_granularity(tree, &cxl.root.decoders);
         let known = tree.regions.len();
         let mut assembly = Assembly {
@@ -119,6 +123,7 @@ impl State<'_> {
         };
         assembly.run(&mut self.notes);
         cxl.caches = assembly.caches;
+        cxl_findings::report_regions(&cxl.tree, &mut self.notes);
         complete_granularity(&mut cxl.tree, &cxl.root.decoders);
         if cxl.tree.regions.len() > known {
             for region in cxl.tree.regions.iter().filter(|region| region.committed == Some(true)) {

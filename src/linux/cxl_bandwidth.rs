@@ -122,7 +122,9 @@ fn endpoints<'s>(figures: &Figures<'s, '_>, members: &[Member<'s>]) -> Result<(C
         let at_top = is_bridge(figures, port);
         let function = figures.tree.memdev_of(member.endpoint).and_then(|memdev| memdev.host.as_deref());
         let link = of_link(figures.raw_link(function)?);
-        let mut own = least(&link, &[member.device; 2]);
+        // A device whose bandwidth is not known adds none, whatever its link carries (seen on 7.2.12).
+        let own = |link: &Coordinates| combine(Coordinates::default(), link, &member.device);
+        let mut own = link.map(|class| bandwidths(&own(&class)));
         let key = if at_top {
             direct = direct.saturating_add(1);
             member.endpoint.parent_dport.clone()
@@ -178,11 +180,14 @@ fn add<'s>(contexts: &mut Contexts<'s>, key: String, port: &'s Port, more: &Clas
 /// The smaller bandwidths; where either is 0, those of `one`.
 fn least(one: &Classes, other: &Classes) -> Classes {
     let ([local, cpu], [other_local, other_cpu]) = (one, other);
-    let bandwidths = |one: &Coordinates, other: &Coordinates| {
-        let Coordinates { read_bandwidth, write_bandwidth, .. } = combine(*one, one, other);
-        Coordinates { read_bandwidth, write_bandwidth, ..Coordinates::default() }
-    };
-    [bandwidths(local, other_local), bandwidths(cpu, other_cpu)]
+    let of = |one: &Coordinates, other: &Coordinates| bandwidths(&combine(*one, one, other));
+    [of(local, other_local), of(cpu, other_cpu)]
+}
+
+/// The same without latencies.
+fn bandwidths(all: &Coordinates) -> Coordinates {
+    let Coordinates { read_bandwidth, write_bandwidth, .. } = *all;
+    Coordinates { read_bandwidth, write_bandwidth, ..Coordinates::default() }
 }
 
 /// Bandwidths added up.

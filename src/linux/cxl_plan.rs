@@ -2,6 +2,7 @@
 
 use super::cxl::Cxl;
 use super::cxl_levels::{endpoint_name, switch_name};
+use super::performance_plan::PerformancePlan;
 use super::soft_reserved::{DaxDevice, DaxParent, EXTENT_ALIGNMENT, Kmem};
 use super::state::State;
 use super::windows::RootDecoder;
@@ -26,6 +27,8 @@ pub struct CxlPlan {
     pub endpoint_decoders: Vec<DecoderPlan>,
     /// Regions, by number.
     pub regions: Vec<RegionPlan>,
+    /// Speed of devices and regions.
+    pub performance: PerformancePlan,
 }
 
 /// A root decoder.
@@ -148,6 +151,12 @@ impl State<'_> {
             next_region: self.region_ids.next(decoder.index).map(|id| format!("region{id}")),
         };
         let mut memdevs = tree.memdevs.clone();
+        for memdev in &mut memdevs {
+            // What the kernel shows where its figures cannot be told is what the capture showed.
+            if let Some([ram, pmem]) = self.qos_classes(memdev) {
+                (memdev.ram_qos_class, memdev.pmem_qos_class) = (ram, pmem);
+            }
+        }
         memdevs.sort_by_key(|memdev| memdev.serial);
         let in_use = |kind: PortKind| {
             let of_kind = move |decoder: &&Decoder| {
@@ -166,6 +175,7 @@ impl State<'_> {
             switch_decoders: in_use(PortKind::Switch),
             endpoint_decoders: in_use(PortKind::Endpoint),
             regions: regions(cxl),
+            performance: self.performance_plan().unwrap_or_default(),
         })
     }
 

@@ -301,9 +301,12 @@ impl State<'_> {
         if registered {
             self.changed(Change::FiguresShown(node), Reason::new(rules::ACCESS_SHOWN));
         }
+        let by_region = self.hand_over_region(node);
         let always = !self.kernel.switches.quirks.has(Quirk::StaleWeights) && self.weights.any_known();
         if registered || always {
             self.publish(node);
+        }
+        if registered || always || by_region {
             self.find_weights();
         }
     }

@@ -276,6 +276,11 @@ impl State<'_> {
 
     fn with_notes(&self, map: MemoryMap, notes: Notes) -> Plan {
         let nodes = &self.nodes;
+        let mut notes = notes;
+        let cxl = if notes.lacks(Section::Cxl) { None } else { self.cxl_plan() };
+        for missing in cxl.iter().flat_map(|cxl| cxl.performance.untold()) {
+            notes.missing(Section::CxlPerformance, missing);
+        }
         let plan = Plan::empty(self.kernel, Some(map), notes);
         let told = |section| !lacks(&plan.unknown, section);
         let online: Vec<NodeId> = nodes.online.iter().collect();
@@ -339,7 +344,7 @@ impl State<'_> {
                 let zones = self.zones.iter();
                 zones.map(|(node, zone, pages)| ZonePlan { node, zone, pages: *pages }).collect()
             }),
-            cxl: if told(Section::Cxl) { self.cxl_plan() } else { None },
+            cxl,
             devices: told(Section::Devices).then(|| self.dax_plan()),
             announced: self.announced.clone(),
             ..plan

@@ -269,6 +269,8 @@ pub enum Section {
     Cxl,
     /// CXL devices and what is programmed in them.
     CxlDevices,
+    /// Latency and bandwidth of CXL devices and regions.
+    CxlPerformance,
     /// How CXL windows find their positions.
     CxlArithmetic,
     /// DAX devices.
@@ -296,6 +298,7 @@ impl Section {
             Self::Events => "steps",
             Self::Cxl => "cxl",
             Self::CxlDevices => "cxl.memdevs, cxl.switch_decoders, cxl.endpoint_decoders, cxl.regions",
+            Self::CxlPerformance => "cxl.performance",
             Self::CxlArithmetic => "cxl.root_decoders.arithmetic",
             Self::Devices => "devices",
         }

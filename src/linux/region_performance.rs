@@ -126,6 +126,11 @@ impl State<'_> {
         self.region_figures_of(region, |figures| figures)
     }
 
+    /// The same of a kernel without one of its quirks.
+    pub(crate) fn region_figures_without(&self, region: &str, quirk: Quirk) -> Result<RegionFigures, Lack> {
+        self.region_figures_of(region, |figures| figures.without(quirk))
+    }
+
     fn region_figures_of<'s>(
         &'s self,
         region: &str,
@@ -146,7 +151,7 @@ impl State<'_> {
     }
 
     /// Regions of a node whose driver has them, in the order in which it got them.
-    fn regions_on(&self, node: NodeId) -> Vec<&Region> {
+    pub(crate) fn regions_on(&self, node: NodeId) -> Vec<&Region> {
         let Some(cxl) = &self.cxl else { return Vec::new() };
         let on_node = |region: &&Region| self.nodes.target_node(region.start, self.kernel) == Some(node);
         let bound = cxl.committed().filter(|region| region.bound == Some(true));
@@ -161,34 +166,32 @@ impl State<'_> {
     /// # Errors
     /// What the inputs do not tell.
     pub fn region_distance(&self, node: NodeId) -> Result<Option<RegionDistance>, String> {
-        let quirks = self.kernel.switches.quirks;
-        let Some((_, reference)) = self.tiers.reference.as_ref().filter(|_| !self.tiers.mismatch) else {
-            return Ok(None);
-        };
         for region in self.regions_on(node) {
             let figures = match self.region_figures(&region.name) {
                 Ok(figures) => figures,
                 Err(Lack::Kernel(_)) => continue,
-                Err(Lack::Untold(missing)) => return Err(missing),
+                Err(Lack::Untold(missing)) if self.tiers.gives_distances() => return Err(missing),
+                Err(Lack::Untold(_)) => continue,
             };
-            let [_, cpu] = &figures.classes;
-            let Some((kernel, text)) = abstract_distance(cpu, reference, quirks) else { continue };
-            let physical = self
-                .region_figures_of(&region.name, |figures| figures.without(Quirk::LinkLatencyUnit))
-                .ok()
-                .and_then(|figures| {
-                    let [_, cpu] = &figures.classes;
-                    abstract_distance(cpu, reference, quirks)
-                });
+            let Some((kernel, text)) = self.distance_of(&figures.classes) else { continue };
+            let physical = self.region_figures_without(&region.name, Quirk::LinkLatencyUnit).ok();
+            let physical = physical.and_then(|figures| self.distance_of(&figures.classes));
             let mut detail = format!("{}: {text}", region.name);
             if let Some((_, other)) = physical.as_ref().filter(|(distance, _)| *distance != kernel) {
-                detail = format!("{detail} (with links in nanoseconds {other})");
+                detail = format!("{detail}; with links in nanoseconds {other}");
             }
             let reason = Reason::new(rules::TIER_REGION).because(detail);
             let physical = physical.map(|(distance, _)| distance);
             return Ok(Some(RegionDistance { kernel, physical, reason }));
         }
         Ok(None)
+    }
+
+    /// The distance of memory with the figures of a region, and the calculation (`mt_perf_to_adistance`).
+    pub(crate) fn distance_of(&self, classes: &Classes) -> Option<(AbstractDistance, String)> {
+        let (_, reference) = self.tiers.reference.as_ref().filter(|_| self.tiers.gives_distances())?;
+        let [_, cpu] = classes;
+        abstract_distance(cpu, reference, self.kernel.switches.quirks)
     }
 
     /// The distance that figures give the memory of a node (`mt_calc_adistance`): those of the HMAT, or else of the

@@ -11,6 +11,7 @@ use super::rules;
 use super::windows::RootDecoder;
 use crate::region::{Granularity, Ways};
 use crate::tables::cedt::WindowRestrictions;
+use crate::tables::hdm::HdmCapability;
 use crate::topology::cxl::{CxlTree, Mode, PortKind};
 use crate::units::ByteCount;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -252,10 +253,21 @@ impl Capability {
     }
 }
 
-/// What the decoders of a port are able to do, as far as the hierarchy tells. It does not hold capability registers:
-/// a port with registers is taken to be able to do all that these can say.
+/// What the decoders of a port are able to do, as far as the hierarchy tells. Where it does not hold the capability
+/// register, a port with registers is taken to be able to do all that this can say.
 #[must_use]
 pub fn capability_of(tree: &CxlTree, port: &str) -> Capability {
+    if let Some(registers) = tree.registers.get(port) {
+        let can = |flag| registers.capability.contains(flag);
+        return Capability {
+            three: can(HdmCapability::WAYS_3_6_12),
+            sixteen: can(HdmCapability::WAYS_16),
+            bits_8_to_11: can(HdmCapability::BITS_8_TO_11),
+            bits_12_to_14: can(HdmCapability::BITS_12_TO_14),
+            targets: usize::from(registers.capability.target_count()),
+            passes_through: false,
+        };
+    }
     match tree.port(port).map(|port| port.kind) {
         Some(PortKind::Endpoint) => Capability::DEVICE,
         _ if passes_through(tree, port) => Capability::PASSES_THROUGH,
@@ -268,7 +280,10 @@ pub fn capability_of(tree: &CxlTree, port: &str) -> Capability {
 #[must_use]
 pub fn passes_through(tree: &CxlTree, port: &str) -> bool {
     let Some(port) = tree.port(port).filter(|port| port.kind == PortKind::Switch) else { return false };
-    port.decoders_committed.unwrap_or_default() == 0 && tree.decoders_of(&port.name).count() == 1
+    let has_registers = tree.registers.contains_key(&port.name);
+    !has_registers
+        && port.decoders_committed.unwrap_or_default() == 0
+        && tree.decoders_of(&port.name).count() == 1
 }
 
 /// The window allows regions of this kind (`can_create_ram`, `can_create_pmem`).

@@ -249,6 +249,20 @@ rules! {
         "firmware had programmed the region, and all decoders fit together";
     REGION_REFUSED = "region-refused", "drivers/cxl/core/region.c: cxl_add_to_region",
         "a programmed decoder does not become part of a working region";
+    DECODERS_REFUSED = "decoders-refused", "drivers/cxl/core/hdm.c: init_hdm_decoder",
+        "one decoder in an impossible state makes all decoders of its port fail, and what is below has no endpoint";
+    PORT_UNREACHABLE = "port-unreachable", "drivers/cxl/core/port.c: devm_cxl_enumerate_ports",
+        "a port is not reached when one above it does not come up";
+    HOST_RESTRICTED = "host-restricted", "drivers/cxl/acpi.c: add_host_bridge_dport",
+        "a host bridge of CXL 1.1 becomes no port, and what is below it takes part in no region";
+    TARGET_ABSENT = "window-target-absent", "drivers/cxl/core/port.c: cxl_decoder_add",
+        "a window names a host bridge that is not there, and its target list ends in front of it";
+    DEVICE_ABSENT = "device-absent", "drivers/cxl/core/region.c: cxl_region_attach_auto",
+        "a region waits for all its devices, and stays without effect while one is not there";
+    DEVICE_UNATTACHED = "device-unattached", "drivers/cxl/mem.c: cxl_mem_probe",
+        "a memory device without an endpoint takes part in no region";
+    TARGETS_SHORT = "targets-short", "drivers/cxl/core/port.c: update_decoder_targets",
+        "a decoder has fewer targets than ways: some of its addresses lead nowhere";
     CXL_NO_FIGURES = "cxl-no-figures", "drivers/cxl/core/cdat.c: cxl_endpoint_parse_cdat",
         "the kernel knows no latency and bandwidth of the memory of a CXL device";
     CXL_DEVICE_FIGURES = "cxl-device-figures", "drivers/cxl/core/cdat.c: cxl_port_perf_data_calculate",
@@ -372,6 +386,8 @@ rules! {
         "something at these addresses keeps kmem from reserving them: memory of the boot, or memory that an earlier unbind had to leave";
     KMEM_REFUSED = "kmem-refused", "mm/memory_hotplug.c: add_memory_resource",
         "the memory of the device cannot be added";
+    ACCESS_REGION = "access-region", "drivers/cxl/core/region.c: cxl_region_perf_attrs_callback",
+        "the first CXL region on a node overwrites the figures that the node shows when it gets its first memory";
     NOT_MODELLED = "not-modelled", "drivers/cxl, drivers/dax",
         "CXL regions and the binding of DAX devices at run time are not modelled";
     MOVED = "moved", "no kernel function: the owner's wish",

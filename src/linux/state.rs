@@ -102,6 +102,8 @@ pub struct State<'a> {
     pub region_ids: RegionIds,
     /// Devices over soft-reserved memory and CXL regions.
     pub dax: Vec<DaxDevice>,
+    /// Nodes of which a CXL region was the first to hand over figures.
+    pub(crate) regions_seen: NodeSet,
     /// The kmem driver is loaded.
     pub(crate) kmem: bool,
     /// Reasons, and what the inputs do not tell.
@@ -183,6 +185,7 @@ impl<'a> State<'a> {
             cxl_loaded: cxl::Loaded::default(),
             region_ids: RegionIds::default(),
             dax: Vec::new(),
+            regions_seen: NodeSet::new(),
             kmem: false,
             notes,
         };

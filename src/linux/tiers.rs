@@ -197,6 +197,11 @@ impl Tiers {
         self.tiers.entry(distance.tier()).or_default().insert(node);
     }
 
+    /// Whether figures of memory give it a distance: there is reference DRAM, and none differs too much from it.
+    pub(crate) const fn gives_distances(&self) -> bool {
+        self.reference.is_some() && !self.mismatch
+    }
+
     /// Takes a node out of its tier, which vanishes with its last node; the tier that it was.
     pub(crate) fn leave(&mut self, node: NodeId) -> Option<TierId> {
         let tier = self.tier_of(node)?;

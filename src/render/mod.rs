@@ -16,6 +16,8 @@ mod plan_cxl_text;
 #[cfg(feature = "alloc")]
 pub mod plan_json;
 #[cfg(feature = "alloc")]
+mod plan_performance;
+#[cfg(feature = "alloc")]
 pub mod plan_sysfs;
 #[cfg(feature = "alloc")]
 pub mod plan_text;

@@ -1,6 +1,7 @@
 //! CXL and DAX of a plan as JSON, with the keys of a captured boot. What a boot does not show is absent.
 
 use super::json::JsonWriter;
+use super::plan_performance;
 use crate::linux::cxl_plan::{CxlPlan, DaxPlan, DecoderPlan, RegionPlan, RootDecoderPlan};
 use crate::tables::cedt::{InterleaveArithmetic, WindowRestrictions};
 use crate::topology::cxl::Memdev;
@@ -23,6 +24,7 @@ pub(crate) fn members<W: Write>(
         list(json, "switch_decoders", &cxl.switch_decoders, switch_decoder)?;
         list(json, "endpoint_decoders", &cxl.endpoint_decoders, endpoint_decoder)?;
         list(json, "regions", &cxl.regions, region)?;
+        plan_performance::member(json, &cxl.performance)?;
         json.end_object()?;
     }
     if let Some(devices) = devices {

@@ -1,5 +1,6 @@
 //! CXL and DAX of a plan for a person: windows, regions, devices.
 
+use super::plan_performance;
 use super::style::{Colour, Style};
 use crate::linux::cxl_plan::{CxlPlan, DaxPlan, RegionPlan, RootDecoderPlan};
 use crate::units::{BinarySize, ByteCount};
@@ -22,6 +23,9 @@ pub(crate) fn cxl_text<W: Write>(
     }
     for one in regions {
         region(out, one, colour)?;
+    }
+    if let Some(cxl) = cxl {
+        plan_performance::text(out, &cxl.performance)?;
     }
     for device in devices {
         write!(out, "{}", colour.paint(Style::Title, &device.name))?;

@@ -16,6 +16,7 @@ pub mod cedt;
 pub mod e820;
 pub mod efi;
 pub mod entries;
+pub mod hdm;
 pub mod header;
 pub mod hmat;
 pub mod layout;

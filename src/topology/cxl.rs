@@ -4,6 +4,7 @@
 //! as downstream ports, `portN` a host bridge or a switch, `endpointN` the port of a memory device `memN`,
 //! `decoderP.I` number I of the decoders of port P. What a source does not tell is `None`.
 
+use super::cxl_registers::PortRegisters;
 use crate::range::AddressRange;
 use crate::units::{ByteCount, DeviceAddr, LaneCount, MegatransfersPerSecond, PhysAddr};
 use alloc::collections::BTreeMap;
@@ -21,6 +22,8 @@ pub struct CxlTree {
     pub memdevs: Vec<Memdev>,
     /// Regions, by number.
     pub regions: Vec<Region>,
+    /// Decoder registers, by port; what they say counts before what is under `decoders`.
+    pub registers: BTreeMap<String, PortRegisters>,
     /// PCIe links by the function at either end (`0000:21:00.0`), as far as the source tells.
     pub links: BTreeMap<String, PciLink>,
 }
@@ -263,6 +266,35 @@ impl CxlTree {
     #[must_use]
     pub fn port(&self, name: &str) -> Option<&Port> {
         self.ports.iter().find(|port| port.name == name)
+    }
+
+    /// The port that a name stands for: its own, that of its host bridge or switch function, or that of its memory device,
+    /// the function of that, or its serial number.
+    ///
+    /// ```
+    /// use memtopo::topology::cxl::CxlTree;
+    ///
+    /// assert!(CxlTree::default().port_called("0000:35:00.0").is_none());
+    /// ```
+    #[must_use]
+    pub fn port_called(&self, name: &str) -> Option<&Port> {
+        let serial = |memdev: &Memdev| {
+            let digits = name.strip_prefix("serial").unwrap_or(name).trim_start_matches(['-', '_']);
+            let value = match digits.strip_prefix("0x") {
+                Some(digits) => u64::from_str_radix(digits, 16).ok(),
+                None => digits.parse().ok(),
+            };
+            value.is_some() && memdev.serial == value
+        };
+        let by_device = || {
+            self.ports.iter().find(|port| {
+                let memdev = self.memdev_of(port);
+                memdev.is_some_and(|memdev| memdev.host.as_deref() == Some(name) || serial(memdev))
+            })
+        };
+        self.port(name)
+            .or_else(|| self.ports.iter().find(|port| port.host.as_deref() == Some(name)))
+            .or_else(by_device)
     }
 
     /// The port with this number; all kinds of ports share their numbers.

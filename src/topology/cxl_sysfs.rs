@@ -1,11 +1,11 @@
 //! The CXL hierarchy of a copied `/sys`.
 
 use super::cxl::{
-    CxlTree, Decoder, DpaRange, Dport, Memdev, Mode, Port, PortKind, Region, RootCapabilities, TargetType,
-    numbers,
+    CxlTree, Decoder, DpaRange, Dport, Memdev, Mode, PciLink, Port, PortKind, Region, RootCapabilities,
+    TargetType, numbers,
 };
 use crate::bundle::cxl_sysfs::{CxlObject, CxlSysfs};
-use crate::units::{ByteCount, DeviceAddr, PhysAddr};
+use crate::units::{ByteCount, DeviceAddr, LaneCount, PhysAddr};
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
@@ -25,6 +25,16 @@ impl CxlTree {
                 tree.regions.push(region(name, object));
             } else if let Some(kind) = port_kind(name) {
                 tree.ports.push(port(name, kind, object));
+            }
+        }
+        for (function, files) in &bus.functions {
+            let of = |name: &str| files.get(name).map(String::as_str);
+            let speed = of("current_link_speed").and_then(PciLink::parse_speed);
+            let width =
+                of("current_link_width").and_then(|text| text.parse().ok().filter(|width| *width != 0));
+            if let (Some(speed), Some(width)) = (speed, width) {
+                let link = PciLink { speed, width: LaneCount(width), flit: None };
+                tree.links.insert(function.clone(), link);
             }
         }
         tree.sort();
@@ -186,7 +196,11 @@ mod tests {
              {root}/port1/endpoint2/decoder2.0/dpa_size\t0x0000000000000000\n\
              /sys/devices/pci0000:20/0000:20:00.0/0000:21:00.0/mem0/serial\t0x1\n\
              {root}/decoder0.0/region0/interleave_ways\t2\n\
-             {root}/decoder0.0/region0/target1\tdecoder2.0\n"
+             {root}/decoder0.0/region0/target1\tdecoder2.0\n\
+             /sys/devices/pci0000:20/0000:20:00.0/current_link_speed\t16.0 GT/s PCIe\n\
+             /sys/devices/pci0000:20/0000:20:00.0/current_link_width\t8\n\
+             /sys/devices/pci0000:20/0000:20:00.0/0000:21:00.0/current_link_speed\tUnknown\n\
+             /sys/devices/pci0000:20/0000:20:00.0/0000:21:00.0/current_link_width\t0\n"
         );
         let tree = CxlTree::from_sysfs(&CxlSysfs::read_listing(&text));
         let names: Vec<_> = tree.ports.iter().map(|port| port.name.as_str()).collect();
@@ -204,6 +218,8 @@ mod tests {
         let memdev = tree.memdev_of(tree.port("endpoint2").unwrap()).unwrap();
         assert_eq!((memdev.serial, memdev.host.as_deref()), (Some(1), Some("0000:21:00.0")));
         assert_eq!(tree.regions[0].root_decoder.as_deref(), Some("decoder0.0"));
+        let link = tree.links["0000:20:00.0"];
+        assert_eq!((tree.links.len(), link.speed.0, link.width.0), (1, 16000, 8));
         assert_eq!(tree.regions[0].targets, [None, Some("decoder2.0".to_owned())]);
     }
 }

@@ -7,6 +7,7 @@
 pub mod affinity;
 pub mod chain;
 pub mod cxl;
+pub mod cxl_registers;
 mod cxl_sysfs;
 pub mod device_tables;
 pub mod distances;

@@ -51,6 +51,10 @@ pub(crate) struct Inputs {
     /// Read the tables of the running machine.
     #[arg(long)]
     pub(crate) live: bool,
+    /// Component registers of a CXL port, its host bridge, function or memory device; a file that is named after the port
+    /// may stand among the inputs as well. Repeatable.
+    #[arg(long, value_name = "PORT=FILE")]
+    pub(crate) registers: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -130,7 +134,10 @@ pub(crate) struct Machine {
     pub(crate) drivers: Vec<String>,
     /// A fact that no table holds; repeatable: hypervisor=yes|no, x2apic=yes|no, boot_apic_id=N,
     /// cpu_vendor=intel|amd, cache_id=APIC_ID:CACHE_ID (AMD; 0 for all unless given), reserved=START-END,
-    /// max_nodes=N, rereads_hmat=yes|no (a kernel that reads an HMAT that changes at run time; none does).
+    /// max_nodes=N, rereads_hmat=yes|no (a kernel that reads an HMAT that changes at run time; none does),
+    /// cxl_link=[PCI_FUNCTION=]GTSxLANES[:68|:256] (negotiated links, with bytes in a flit), cxl_qtg=none or
+    /// LARGEST:GROUP,... (what the QoS method of ACPI0017 answers), emulator=qemu|none (what QEMU has and no table
+    /// tells; by the ids in the CEDT unless given).
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) platform: Vec<String>,
     /// An ACPI memory device present at boot: start=ADDR,size=BYTES,domain=N; repeatable.

@@ -66,6 +66,11 @@ impl Loaded {
                 loaded.file(read_file(path)?, hint, true)?;
             }
         }
+        for text in &args.registers {
+            let expected = || format!("--registers: expected PORT=FILE, found {text:?}");
+            let (port, file) = text.split_once('=').with_context(expected)?;
+            loaded.cxl.registers(port.to_owned(), &read_file(Path::new(file))?)?;
+        }
         Ok(loaded)
     }
 
@@ -133,13 +138,16 @@ impl Loaded {
             let machine = Machine::parse(text).with_context(|| named.name.clone())?;
             return self.machine(&named.name, &machine).with_context(|| named.name.clone());
         }
-        if hint.is_some() || !self.cxl.take(&named) {
+        if hint.is_some() || !self.cxl.take(&named)? {
             self.files.push(File { named, hint, named_by_user });
         }
         Ok(())
     }
 
     fn machine(&mut self, name: &str, machine: &Machine) -> Result<()> {
+        if let Some(tree) = machine.tree()? {
+            self.cxl.describe(name, tree);
+        }
         for built in machine.build()? {
             let hint = Some(if built.name.starts_with("CDAT") { Hint::Cdat } else { Hint::Tables });
             let named = Named { name: format!("{name}: {}", built.name), bytes: built.bytes };

@@ -68,7 +68,7 @@ fn a_policy_is_printed_beside_the_plan() {
     let quirks = memtopo(&["plan", "--quirks", "dram-spread,truncated-distance", "--format", "json"], b"");
     assert_eq!(read(&quirks)["policy"]["quirks_off"], json!(["dram-spread", "truncated-distance"]));
     let all = read(&memtopo(&["plan", "--quirks", "off", "--format", "json"], b""));
-    assert_eq!(all["policy"]["quirks_off"].as_array().map(Vec::len), Some(13));
+    assert_eq!(all["policy"]["quirks_off"].as_array().map(Vec::len), Some(15));
 
     for (policy, expected) in [
         ("[[override]]\nnode = 1\n", "override 1: expected tier, distance, "),

@@ -6,9 +6,10 @@ use anyhow::{Result, bail};
 use std::fmt::Write;
 
 /// Every bundled description, by name.
-pub(crate) const EXAMPLES: [(&str, &str); 3] = [
+pub(crate) const EXAMPLES: [(&str, &str); 4] = [
     ("two-node", include_str!("../../examples/two-node.toml")),
     ("two-socket-cxl", include_str!("../../examples/two-socket-cxl.toml")),
+    ("cxl-switches", include_str!("../../examples/cxl-switches.toml")),
     ("accelerator", include_str!("../../examples/accelerator.toml")),
 ];
 

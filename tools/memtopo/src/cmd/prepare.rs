@@ -5,17 +5,21 @@ use crate::args::{Machine, number};
 use crate::input::Loaded;
 use anyhow::{Context, Result, bail, ensure};
 use memtopo::bundle::memory_map::{FirmwareMap, MapEntry, MapForm, MapKind};
+use memtopo::bundle::paths::cdat_owner;
 use memtopo::bundle::{BundledTable, Container, TableSet};
 use memtopo::linux::added::MemoryDevice;
 use memtopo::linux::kernel::CpuVendor;
+use memtopo::linux::qos::QtgReply;
 use memtopo::linux::table_upgrade::{self, Fate};
 use memtopo::linux::{Inputs, Kernel, Version};
 use memtopo::range::AddressRange;
 use memtopo::tables::anatomy::Format;
 use memtopo::tables::e820::E820Type;
 use memtopo::tables::srat::{Entry, MemoryFlags, Srat};
+use memtopo::topology::cxl::PciLink;
+use memtopo::topology::device_tables::DeviceTable;
 use memtopo::topology::{TableBytes, Topology};
-use memtopo::units::{ApicId, ByteCount, PhysAddr, ProximityDomain, Signature};
+use memtopo::units::{ApicId, ByteCount, LaneCount, PhysAddr, ProximityDomain, Signature};
 
 /// Reads the machine that the options name and hands it to `work`.
 pub(crate) fn machine<T>(args: &Machine, work: impl FnOnce(Inputs<'_>) -> Result<T>) -> Result<T> {
@@ -33,7 +37,8 @@ pub(crate) fn machine<T>(args: &Machine, work: impl FnOnce(Inputs<'_>) -> Result
     let tables = kernel_tables(&loaded, &set);
     ensure!(!tables.is_empty(), "the inputs hold no ACPI table");
     let mut topology = Topology::read(tables.iter().copied());
-    topology.cxl = loaded.cxl.tree();
+    topology.cxl = loaded.cxl.tree()?;
+    topology.device_tables = device_tables(&set);
     let map = match loaded.memory_map(args.memory_map.as_deref())? {
         Some(map) => map,
         None => {
@@ -72,6 +77,20 @@ fn kernel_tables<'s>(loaded: &'s Loaded, set: &'s TableSet<'_>) -> Vec<TableByte
         eprintln!("memtopo: note: initrd: {member} ({}): {what}", table.signature);
     }
     tables
+}
+
+/// The CDATs, each with the device that the name of its file tells.
+fn device_tables<'s>(set: &'s TableSet<'_>) -> Vec<DeviceTable<'s>> {
+    let cdats = set.tables().iter().filter(|table| table.format == Format::Cdat);
+    let with_owner = |table: &'s BundledTable<'_>| {
+        let name = set.input_of(table).map_or("", |input| input.name.as_str());
+        let owner = cdat_owner(name);
+        if owner.is_none() {
+            eprintln!("memtopo: note: {name}: its name does not tell which device has this CDAT");
+        }
+        DeviceTable::new(owner, &table.bytes)
+    };
+    cdats.map(with_owner).collect()
 }
 
 /// The map that a machine would have whose RAM is exactly what its SRAT names.
@@ -136,12 +155,54 @@ fn platform(kernel: &mut Kernel, fact: &str) -> Result<()> {
         }
         "rereads_hmat" => kernel.switches.rereads_hmat = yes()?,
         "max_nodes" => kernel.config.max_nodes = id(value)?,
+        "cxl_link" => match value.split_once('=') {
+            Some((function, link)) => {
+                platform.cxl.links.insert(function.to_owned(), pci_link(link)?);
+            }
+            None => platform.cxl.link = Some(pci_link(value)?),
+        },
+        "cxl_qtg" => platform.cxl.qtg = Some(qtg_reply(value)?),
+        "emulator" => {
+            platform.cxl.emulated = Some(match value {
+                "qemu" => true,
+                "none" => false,
+                _ => bail!("expected qemu or none, found {value:?}"),
+            });
+        }
         _ => bail!(
-            "expected hypervisor, x2apic, boot_apic_id, cpu_vendor, cache_id, reserved, rereads_hmat or \
-             max_nodes, found {key:?}"
+            "expected hypervisor, x2apic, boot_apic_id, cpu_vendor, cache_id, reserved, rereads_hmat, \
+             max_nodes, cxl_link, cxl_qtg or emulator, found {key:?}"
         ),
     }
     Ok(())
+}
+
+/// A PCIe link as speed and width, with the size of a flit where it is not that of the speed: `32x16`, `2.5x1`,
+/// `32x16:256`.
+fn pci_link(text: &str) -> Result<PciLink> {
+    let expected = || format!("expected GT/s x LANES, as in 32x16 or 32x16:256, found {text:?}");
+    let (link, flit) = text.split_once(':').map_or((text, None), |(link, flit)| (link, Some(flit)));
+    let (speed, width) = link.split_once('x').with_context(expected)?;
+    let flit = match flit {
+        None => None,
+        Some("68") => Some(false),
+        Some("256") => Some(true),
+        Some(other) => bail!("expected flits of 68 or 256 bytes, found {other:?}"),
+    };
+    let speed = PciLink::parse_speed(speed).with_context(expected)?;
+    let width: u32 = width.parse().ok().filter(|width| (1..=32).contains(width)).with_context(expected)?;
+    Ok(PciLink { speed, width: LaneCount(width), flit })
+}
+
+/// The answer of the QoS method: the largest group and the list, `1:0` or `3:2,1`, or `none`.
+fn qtg_reply(text: &str) -> Result<QtgReply> {
+    if text == "none" {
+        return Ok(QtgReply::None);
+    }
+    let (largest, list) = text.split_once(':').context("expected LARGEST:GROUP,GROUP... or none")?;
+    let group = |text: &str| Ok::<_, anyhow::Error>(u16::try_from(parse(text)?)?);
+    let groups = list.split(',').filter(|text| !text.is_empty()).map(group).collect::<Result<_>>()?;
+    Ok(QtgReply::Groups { largest: group(largest)?, groups })
 }
 
 /// One `--memory-device`.

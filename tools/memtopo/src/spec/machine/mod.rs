@@ -1,9 +1,10 @@
 //! A machine that a person describes in TOML, and the tables that say the same.
 //!
-//! `text` holds the grammar of the values, `tables` the writing; this file is the description itself.
+//! `text` holds the grammar of the values, `tables` the writing, `tree` what is below the CXL host bridges; this file is the description itself.
 
 mod tables;
 mod text;
+mod tree;
 
 use crate::input::address_range;
 use anyhow::{Context, Result};
@@ -133,6 +134,84 @@ struct Bridge {
     cxl11: bool,
     /// The domain of a generic port for the bridge.
     domain: Option<u32>,
+    /// The first PCI bus below it; `uid` when it is not given.
+    bus: Option<u8>,
+    /// PCIe port numbers of its root ports.
+    #[serde(default)]
+    root_ports: Vec<u32>,
+    /// What its decoders are able to do. A bridge with one root port has none unless this or a decoder is given.
+    hdm: Option<HdmText>,
+    /// Its decoders as firmware left them, by index.
+    #[serde(default)]
+    decoder: Vec<DecoderText>,
+}
+
+/// What the HDM decoders of a port are able to do.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct HdmText {
+    /// How many there are.
+    decoders: u8,
+    /// The most targets of one, for a bridge or switch.
+    targets: u8,
+    bits_8_to_11: bool,
+    bits_12_to_14: bool,
+    /// Devices can unless this is given, bridges and switches cannot.
+    ways_3_6_12: Option<bool>,
+    /// The same.
+    ways_16: Option<bool>,
+    /// They are used.
+    enabled: bool,
+}
+
+impl Default for HdmText {
+    fn default() -> Self {
+        Self {
+            decoders: 4,
+            targets: 8,
+            bits_8_to_11: true,
+            bits_12_to_14: true,
+            ways_3_6_12: None,
+            ways_16: None,
+            enabled: true,
+        }
+    }
+}
+
+/// A decoder that firmware programmed.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DecoderText {
+    range: Range,
+    #[serde(default = "one")]
+    ways: u32,
+    #[serde(default = "granularity")]
+    granularity: Size,
+    /// Bridges and switches: the port number at each position.
+    #[serde(default)]
+    targets: Vec<u8>,
+    /// Devices: bytes of the device that are left out in front.
+    #[serde(default = "nothing")]
+    skip: Size,
+    #[serde(default)]
+    lock: bool,
+    #[serde(default = "yes")]
+    committed: bool,
+    /// Device-coherent memory in place of host-only coherent.
+    #[serde(default)]
+    device_coherent: bool,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+const fn nothing() -> Size {
+    Size(0)
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// A CXL fixed memory window.
@@ -180,6 +259,15 @@ enum Restriction {
 struct Device {
     /// Names the file of its CDAT.
     name: String,
+    /// Where it is plugged in: `BRIDGE_UID/PORT` or `SWITCH/PORT`.
+    below: Option<text::Place>,
+    /// Its serial number.
+    serial: Option<u64>,
+    /// What its decoders are able to do.
+    hdm: Option<HdmText>,
+    /// Its decoders as firmware left them, by index.
+    #[serde(default)]
+    decoder: Vec<DecoderText>,
     /// Partitions, one after another in device address space.
     #[serde(default)]
     memory: Vec<DeviceMemory>,
@@ -229,6 +317,16 @@ struct Figures {
 struct Switch {
     /// Names the file of its CDAT.
     name: String,
+    /// Where it is plugged in: `BRIDGE_UID/PORT` or `SWITCH/PORT`.
+    below: Option<text::Place>,
+    /// PCIe port numbers of its downstream ports.
+    #[serde(default)]
+    ports: Vec<u32>,
+    /// What its decoders are able to do. A switch with one port has none unless this or a decoder is given.
+    hdm: Option<HdmText>,
+    /// Its decoders as firmware left them, by index.
+    #[serde(default)]
+    decoder: Vec<DecoderText>,
     /// Paths through it.
     #[serde(default)]
     path: Vec<Path>,

@@ -4,6 +4,7 @@ use memtopo::tables::srat;
 use memtopo::units::{AcpiUid, PciSegment};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
+use std::fmt;
 
 /// A number of bytes or an address: a number, or text such as `"0x1_0000_0000"`, `"640K"`, `"4G"`, `"256MiB"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +150,33 @@ impl<'de> Deserialize<'de> for Port {
             Scalar::Text(text) if text == "any" => Ok(Self(PortId::ANY.0)),
             _ => Err(D::Error::custom("a port is a number, \"upstream\" or \"any\"")),
         }
+    }
+}
+
+/// A downstream port: `"12/0"` is the root port 0 of the bridge with the UID 12, `"switch0/1"` a port of a switch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The UID of a bridge or the name of a switch.
+    pub(crate) above: String,
+    /// The port number.
+    pub(crate) port: u32,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.above, self.port)
+    }
+}
+
+impl<'de> Deserialize<'de> for Place {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let parts =
+            text.rsplit_once('/').and_then(|(above, port)| Some((above.to_owned(), port.parse().ok()?)));
+        let (above, port) = parts.ok_or_else(|| {
+            D::Error::custom(format!("{text:?} is no downstream port: write BRIDGE_UID/PORT or SWITCH/PORT"))
+        })?;
+        Ok(Self { above, port })
     }
 }
 

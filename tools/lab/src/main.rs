@@ -128,7 +128,7 @@ struct Random {
     /// The program that plans; the one built beside this one without it.
     #[arg(long, value_name = "PROGRAM")]
     memtopo: Option<PathBuf>,
-    /// Machines with events: blocks, settings, drivers, DIMMs.
+    /// Machines with odd memory maps and events: blocks, settings, drivers, DIMMs.
     #[arg(long)]
     events: bool,
     /// Machines with CXL: trees, what firmware programmed, regions made and deleted, DAX.
@@ -294,7 +294,7 @@ fn run_random(workshop: &Workshop, args: &Random) -> anyhow::Result<ExitCode> {
         if args.cxl {
             run_one(workshop, args, &planner, &mut tally, ("cxl", seed), &random::wishes::machine(seed))?;
         } else if args.events {
-            let machine = random::generate::eventful(seed);
+            let machine = random::eventful::machine(seed);
             run_one(workshop, args, &planner, &mut tally, ("events", seed), &machine)?;
         } else {
             run_one(workshop, args, &planner, &mut tally, ("seed", seed), &random::generate::machine(seed))?;

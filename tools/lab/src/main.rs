@@ -36,7 +36,7 @@ enum Task {
     Random(Random),
     /// Boot the twelve fixed machines and compare.
     Smoke(SmokeArgs),
-    /// Keep a captured boot of Linux 7.2 in the slim form of `corpus/boots`.
+    /// Keep a captured boot in the slim form of `corpus/boots`, or of `corpus/older-boots` for older kernels.
     Keep(Keep),
     /// Print a boot as a shell script.
     Script {
@@ -158,6 +158,9 @@ struct Keep {
     booted: PathBuf,
     /// Where it goes; its last part becomes the name of the case.
     folder: PathBuf,
+    /// Which kernel's capture: 7.2, 6.12 or 6.1.
+    #[arg(long, default_value = "7.2")]
+    kernel: Kernel,
     /// What the case is about, in place of what its description says.
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
@@ -221,14 +224,14 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 let booted = workshop.path("smoke").join(smoke.name);
                 smoke::run(&workshop, Kernel::V7_2, &smoke, &booted)?;
                 if let Some(keep) = &args.keep {
-                    keep::keep(&booted, &keep.join(smoke.name), None)?;
+                    keep::keep(&booted, &keep.join(smoke.name), Kernel::V7_2, None)?;
                 }
                 tally.add(&booted, &planner, Kernel::V7_2, false);
             }
             Ok(tally.finish())
         }
         Task::Keep(args) => {
-            keep::keep(&args.booted, &args.folder, args.description.as_deref())?;
+            keep::keep(&args.booted, &args.folder, args.kernel, args.description.as_deref())?;
             Ok(ExitCode::SUCCESS)
         }
         Task::Script { case } => {

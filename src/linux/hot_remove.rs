@@ -71,6 +71,14 @@ pub struct Tie {
     pub then: Host,
 }
 
+impl Tie {
+    /// Whether page structures are what ties them, not only a page table.
+    #[must_use]
+    pub fn holds_structures(&self) -> bool {
+        self.then.holds == Holds::PageStructures
+    }
+}
+
 /// An order in which devices can be removed.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Order {
@@ -108,7 +116,7 @@ impl State<'_> {
             Fate::Refused(Errno::Invalid, rules::BLOCK_HOLE)
         } else if zone != Zone::Movable {
             Fate::KernelPages
-        } else if self.page_structures_at(run.node()).is_some_and(|place| place.overlaps(&range)) {
+        } else if run.is_early() && self.placement.holds(&range) {
             Fate::Refused(Errno::Busy, rules::BLOCK_MEMMAP)
         } else {
             Fate::Goes
@@ -138,8 +146,8 @@ impl State<'_> {
 
     /// Blocks at which the fate of alike blocks of the boot may change.
     fn fate_borders(&self) -> BTreeSet<BlockId> {
-        let structures = self.nodes.has_memory.iter().filter_map(|node| self.page_structures_at(node));
-        let ranges = self.memory_map.ram.iter().copied().chain(structures);
+        let kept = self.placement.reservations.iter().flat_map(|kept| kept.ranges.iter().copied());
+        let ranges = self.memory_map.ram.iter().copied().chain(kept);
         let mut borders = BTreeSet::new();
         for range in ranges {
             for edge in [range.start, PhysAddr(range.end.0.saturating_sub(1))] {
@@ -198,9 +206,8 @@ impl State<'_> {
         let mut goes: BTreeSet<GroupId> = wanted.iter().copied().collect();
         let mut in_the_way = BTreeSet::new();
         let ties = self.ties();
-        let holds_structures = |tie: &&Tie| tie.then.holds == Holds::PageStructures;
         // Page structures live in memory that was added before, so one pass upwards finds all.
-        for tie in ties.iter().filter(holds_structures) {
+        for tie in ties.iter().filter(|tie| tie.holds_structures()) {
             if goes.contains(&tie.then.group) && goes.insert(tie.first) {
                 in_the_way.insert(tie.first);
             }

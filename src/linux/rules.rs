@@ -119,6 +119,16 @@ rules! {
         "the kernel refuses a memory device: not aligned to blocks, on occupied addresses, beyond mem=, or on a node that may not exist";
     TARGET_NODE = "target-node", "mm/numa_memblks.c: phys_to_target_node",
         "memory added at an address goes to the node that the tables name for it";
+    DAX_OVER_RAM = "dax-over-ram", "drivers/cxl/core/region.c: cxl_region_probe",
+        "a CXL region over RAM of the boot gets no DAX device: it is System RAM already";
+    NO_ROOM_IN_WINDOWS = "no-room-in-windows", "drivers/cxl/core/region.c: alloc_hpa",
+        "no CXL window has so many free addresses in one piece";
+    NO_ROOM_FOR_DEVICE = "no-room-for-device", "mm/memory_hotplug.c: mhp_range_allowed",
+        "no free addresses that the kernel can reach hold so much memory";
+    NO_SOFT_RESERVED = "no-soft-reserved", "drivers/dax/hmem/device.c: hmem_register_resource",
+        "no soft-reserved range that is free holds so much; which there are is settled at boot";
+    BOOT_MEMORY_STAYS = "boot-memory-stays", "drivers/acpi/scan.c: acpi_scan_hot_remove",
+        "memory of the boot belongs to no device that could be removed; its blocks can go offline at most";
     TIER_DEFAULT = "tier-default", "mm/memory-tiers.c: set_node_memory_tier",
         "without figures memory has the abstract distance of DRAM, 576";
     TIER_DISTANCE = "tier-distance", "mm/memory-tiers.c: mt_perf_to_adistance",
@@ -231,8 +241,8 @@ rules! {
         "the block has a hole and cannot go offline";
     BLOCK_BUSY = "block-busy", "mm/memory_hotplug.c: offline_pages",
         "a page of the block cannot be moved; taken as given";
-    BLOCK_MEMMAP = "block-memmap", "mm/sparse.c: sparse_init_nid",
-        "the page structures of the node's boot memory lie in the block, and cannot be moved";
+    BLOCK_MEMMAP = "block-memmap", "mm/memblock.c: memblock_alloc_range_nid, mm/sparse.c: sparse_init_nid",
+        "something of the boot lies in the block and cannot be moved, such as page structures";
     KERNEL_PAGES = "kernel-pages", "mm/page_isolation.c: has_unmovable_pages",
         "whether kernel memory can go offline hangs on what the running kernel had put there";
     CEDT_ZERO_LENGTH = "cedt-zero-length", "lib/fw_table.c: acpi_parse_entries_array",
@@ -276,7 +286,7 @@ rules! {
         "the bandwidth of shared links is not looked at, and that of the devices is added up";
     TIER_REGION = "tier-region", "drivers/cxl/core/region.c: cxl_region_calculate_adistance",
         "the abstract distance is that of DRAM, scaled by the latency and bandwidth of the CXL region";
-    REGION_DECODED = "region-decoded", "CXL 3.1 §8.2.4.20 and §9.18.1",
+    REGION_DECODED = "region-decoded", "no kernel function: CXL 3.1 §8.2.4.20 and §9.18.1",
         "each decoder on the way selects its target by the absolute address, and the endpoints take the stripes of the region one after another";
     REGION_REPORTED = "region-reported", "drivers/cxl/core/region.c: region_offset_to_dpa_result, cxl_dpa_to_hpa",
         "Linux counts chunks from the start of the region when it names devices and addresses, which is not always what the decoders do";
@@ -388,8 +398,6 @@ rules! {
         "the memory of the device cannot be added";
     ACCESS_REGION = "access-region", "drivers/cxl/core/region.c: cxl_region_perf_attrs_callback",
         "the first CXL region on a node overwrites the figures that the node shows when it gets its first memory";
-    NOT_MODELLED = "not-modelled", "drivers/cxl, drivers/dax",
-        "CXL regions and the binding of DAX devices at run time are not modelled";
     MOVED = "moved", "no kernel function: the owner's wish",
         "the owner of the machine wants the node in this tier; it gets the distance in its middle";
     MOVED_BACK = "moved-back", "no kernel function: the owner's wish",

@@ -32,6 +32,8 @@ pub struct Cxl {
     pub tree: CxlTree,
     /// Size of the DRAM in front of regions that have any.
     pub caches: BTreeMap<String, ByteCount>,
+    /// Regions that the driver was given since the boot, in that order: the first one on a node speaks for it.
+    pub bound: Vec<String>,
     /// Host bridges of CXL 1.1, which become no ports.
     pub restricted: Vec<AcpiUid>,
     /// Decoders below the root that are on.

@@ -156,7 +156,9 @@ impl State<'_> {
         let on_node = |region: &&Region| self.nodes.target_node(region.start, self.kernel) == Some(node);
         let bound = cxl.committed().filter(|region| region.bound == Some(true));
         let mut regions: Vec<&Region> = bound.filter(on_node).collect();
-        regions.sort_by_key(|region| numbers(&region.name));
+        // Those of the boot came first.
+        let since_boot = |region: &Region| cxl.bound.iter().position(|name| *name == region.name);
+        regions.sort_by_key(|region| (since_boot(region), numbers(&region.name)));
         regions
     }
 

@@ -25,12 +25,14 @@ mod oracle;
 use events::EventFile;
 use memtopo::bundle::cxl_sysfs::CxlSysfs;
 use memtopo::bundle::memory_map;
+use memtopo::bundle::paths::cdat_owner;
 use memtopo::linux::node_set::NodeSet;
 use memtopo::linux::zones::Zone;
 use memtopo::linux::{Inputs, State, Version};
 use memtopo::render::plan_json::whole_json;
 use memtopo::topology::Topology;
 use memtopo::topology::cxl::CxlTree;
+use memtopo::topology::device_tables::DeviceTable;
 use oracle::{Case, Tally, cases};
 use serde_json::{Value, json};
 use std::fs;
@@ -63,9 +65,12 @@ fn hierarchies(case: &Case, text: &str) -> Vec<(&'static str, CxlTree)> {
 
 /// The machine of a case before and after its events, as JSON.
 fn plan_of(case: &Case, version: Version, text: &str, cxl: Option<CxlTree>) -> Option<Value> {
+    let cdats = case.device_tables();
     case.with_tables(|tables| {
         let mut topology = Topology::read(tables);
         topology.cxl = cxl;
+        topology.device_tables =
+            cdats.iter().map(|(name, bytes)| DeviceTable::new(cdat_owner(name), bytes)).collect();
         let maps = memory_map::read_text(case.log().as_bytes());
         let kernel = case.kernel(version);
         let memory_map = maps.firmware().expect("a memory map");

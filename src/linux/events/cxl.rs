@@ -245,6 +245,7 @@ impl State<'_> {
         // a region does.
         if let Some(region) = cxl.region_mut(name) {
             region.bound = Some(true);
+            cxl.bound.push(name.to_owned());
         } else {
             return Err(Stop::errno(Errno::NoMatch, BIND, rules::REGION_MISSING));
         }
@@ -260,6 +261,9 @@ impl State<'_> {
             return;
         }
         region.bound = Some(false);
+        if let Some(cxl) = &mut self.cxl {
+            cxl.bound.retain(|known| known != name);
+        }
         self.remove_region_device(numbers(name).0);
         self.changed(Change::RegionUnbound(name.to_owned()), Reason::new(rules::REGION_UNBOUND));
     }

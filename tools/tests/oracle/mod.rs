@@ -56,6 +56,16 @@ impl Case {
         paths.iter().map(|path| fs::read(path).unwrap()).collect()
     }
 
+    /// The CDATs that the kernel read, with the names of their files.
+    pub fn device_tables(&self) -> Vec<(String, Vec<u8>)> {
+        let Ok(folder) = fs::read_dir(self.folder.join("tables")) else { return Vec::new() };
+        let paths = folder.map(|entry| entry.unwrap().path());
+        let named = paths.map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), path));
+        let mut tables: Vec<_> = named.filter(|(name, _)| name.starts_with("CDAT")).collect();
+        tables.sort();
+        tables.into_iter().map(|(name, path)| (name, fs::read(path).unwrap())).collect()
+    }
+
     /// The memory image of a case that has one, and its address.
     pub fn image(&self) -> Option<(Vec<u8>, u64)> {
         let tables = &self.description["tables"];

@@ -263,6 +263,8 @@ struct Device {
     below: Option<text::Place>,
     /// Its serial number.
     serial: Option<u64>,
+    /// Its PCIe link.
+    link: Option<Link>,
     /// What its decoders are able to do.
     hdm: Option<HdmText>,
     /// Its decoders as firmware left them, by index.
@@ -322,6 +324,8 @@ struct Switch {
     /// PCIe port numbers of its downstream ports.
     #[serde(default)]
     ports: Vec<u32>,
+    /// The PCIe link of its upstream port.
+    link: Option<Link>,
     /// What its decoders are able to do. A switch with one port has none unless this or a decoder is given.
     hdm: Option<HdmText>,
     /// Its decoders as firmware left them, by index.
@@ -330,6 +334,18 @@ struct Switch {
     /// Paths through it.
     #[serde(default)]
     path: Vec<Path>,
+}
+
+/// A PCIe link as it was negotiated.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Link {
+    /// GT/s of a lane: 2.5, 5, 8, 16, 32, 64.
+    speed: f64,
+    /// Lanes.
+    width: u8,
+    /// Whether it moves flits of 256 bytes; links of 64 GT/s do.
+    flit: Option<bool>,
 }
 
 /// A path through a switch, in both directions.

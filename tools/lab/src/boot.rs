@@ -1,11 +1,12 @@
 //! A whole boot: start, drivers, capture, events, captures; and what of it becomes the files of a case.
 
 use crate::case::{Case, Located, Via};
-use crate::events;
+use crate::cxl_bus::{self, Bus};
+use crate::events::{self, Before};
 use crate::guest::{Dead, Guest, Start};
 use crate::sysfs::{self, Tree};
 use crate::workshop::{Kernel, Workshop};
-use crate::{json, log};
+use crate::{firmware, json, log};
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -21,6 +22,8 @@ pub struct Boot {
     pub tables: Vec<(String, Vec<u8>)>,
     /// `/proc/iomem`.
     pub iomem: String,
+    /// Listings of the CXL bus, with the file names of a case.
+    pub buses: Vec<(String, String)>,
     /// The files that the parsed facts come from, as `PATH:LINE`.
     pub sysfs: String,
     /// The console of a guest that did not finish.
@@ -42,9 +45,18 @@ impl Texts {
         Tree::new(&self.text("sys.txt"), &self.text("places.txt"))
     }
 
+    /// The CXL bus as a listing, with the speed and width of PCIe links; empty without one.
+    pub(crate) fn bus(&self) -> String {
+        let bus = cxl_bus::listing(&self.text("cxl-links.txt"), &self.text("cxl.txt"));
+        if bus.is_empty() { bus } else { bus + &self.text("pci-links.txt") }
+    }
+
     /// The facts that a capture at any time has.
     pub(crate) fn state(&self) -> Map<String, Value> {
         let mut facts = self.tree().facts();
+        if let Some(cxl) = Bus::read(&self.bus()).facts() {
+            facts.insert("cxl".to_owned(), cxl);
+        }
         facts.insert("zones".to_owned(), json!(sysfs::zones(&self.text("zoneinfo.txt"))));
         facts.insert("iomem_notable".to_owned(), json!(sysfs::iomem_notable(&self.text("iomem.txt"))));
         facts
@@ -87,6 +99,7 @@ fn died(located: &Located, dead: &Dead) -> Boot {
         dmesg: log::about_memory(&lines),
         tables: Vec::new(),
         iomem: String::new(),
+        buses: Vec::new(),
         sysfs: String::new(),
         console: Some(dead.console.clone()),
     }
@@ -96,6 +109,7 @@ fn finish(mut guest: Guest, located: &Located) -> Result<Boot> {
     let case = &located.case;
     let mut messages = Vec::new();
     let devices = if guest.has_monitor() { events::memory_devices(&mut guest)? } else { Vec::new() };
+    firmware::program(&mut guest, &case.firmware)?;
     for driver in &case.modules {
         let answer = events::load(&mut guest, driver)?;
         if answer != "ok" {
@@ -105,12 +119,17 @@ fn finish(mut guest: Guest, located: &Located) -> Result<Boot> {
     if case.settle > 0 {
         guest.order(&format!("sleep {}", case.settle))?;
     }
+    if case.modules.iter().any(|driver| driver.starts_with("cxl")) {
+        // Devices are found side by side, and regions only once all of theirs are.
+        guest.order("quiet")?;
+    }
     let texts = Texts { files: guest.capture("first")? };
     let dmesg = texts.text("dmesg.txt");
     let lines = log::lines(&dmesg);
     let tree = texts.tree();
     let mut observed = texts.state();
     observed.extend(log::facts(&lines));
+    let mut memory = observed["memory"].clone();
     let mut put = |key: &str, value: Value| observed.insert(key.to_owned(), value);
     put("name", json!(case.name));
     put("outcome", json!("ok"));
@@ -128,13 +147,21 @@ fn finish(mut guest: Guest, located: &Located) -> Result<Boot> {
         put("insmod_messages", json!(messages));
     }
     let booted = lines.len();
-    let mut seen = booted;
+    let (mut log_lines, mut bus) = (booted, texts.bus());
+    let mut buses = vec![("cxl-sysfs.tsv".to_owned(), bus.clone())];
+    if !case.firmware.is_empty() {
+        buses.push(("cxl-programmed.tsv".to_owned(), cxl_bus::as_programmed(&bus)));
+    }
     let mut steps = Vec::new();
     let mut all = lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
     for (index, event) in case.events.iter().enumerate() {
-        let step = events::run(&mut guest, event, index, booted, seen)
+        let before = Before { booted, log_lines, bus: &bus, memory: &memory };
+        let step = events::run(&mut guest, event, index, &before)
             .with_context(|| format!("event {index}: {event}"))?;
-        seen = step.log_lines;
+        log_lines = step.log_lines;
+        memory = step.value["after"]["memory"].clone();
+        bus.clone_from(&step.bus);
+        buses.push((format!("cxl-sysfs.step{index}.tsv"), step.bus));
         all.extend(step.log);
         steps.push(step.value);
     }
@@ -152,6 +179,7 @@ fn finish(mut guest: Guest, located: &Located) -> Result<Boot> {
         dmesg: log::about_memory(&all),
         tables: tables.collect(),
         iomem: texts.text("iomem.txt"),
+        buses: buses.into_iter().filter(|(_, bus)| !bus.is_empty()).collect(),
         sysfs: texts.text("sys.txt"),
         console: None,
     })
@@ -214,6 +242,9 @@ impl Boot {
             if !text.is_empty() {
                 std::fs::write(folder.join(name), text)?;
             }
+        }
+        for (name, bus) in &self.buses {
+            std::fs::write(folder.join(name), bus)?;
         }
         for (name, bytes) in &self.tables {
             std::fs::write(folder.join("tables").join(format!("{name}.bin")), bytes)?;

@@ -1,5 +1,6 @@
 //! One boot as a folder: `case.json`, the tables that go in, and what came out.
 
+use crate::firmware::Programmed;
 use anyhow::{Context, Result, bail, ensure};
 use memtopo::tables::srat::{Entry, MemoryFlags, Srat};
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,9 @@ pub struct Case {
     /// Tables given to the guest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tables: Option<Delivery>,
+    /// CXL decoders as a firmware leaves them, programmed before the drivers are loaded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub firmware: Vec<Programmed>,
     /// Drivers loaded before the first capture, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub modules: Vec<String>,

@@ -7,6 +7,8 @@
 //! * `removable`: Linux 7.2 says 1 for every block;
 //! * `auto_online_blocks`, `memory_hotplug_params`, `demotion_enabled`, `kernel`, `cmdline`: settings, not results;
 //! * ACPI NVS inside RAM: where the kernel keeps upgraded tables, a matter of early allocations;
+//! * `cxl.performance`: what a plan says of devices and regions where a capture has only what came of it, in the tiers
+//!   and in the figures of nodes;
 //! * everything a capture has for people only (`iomem_notable`, log lines), unless two captures are compared.
 
 use serde_json::Value;
@@ -280,7 +282,9 @@ fn state(flat: &mut Facts, start: &str, facts: &Value) {
             put(flat, format!("{start}zones.{}.{name}.{key}", canonical(&zone["node"])), &zone[key]);
         }
     }
-    deep(flat, &format!("{start}cxl"), &facts["cxl"]);
+    for (section, objects) in entries(&facts["cxl"]).filter(|(section, _)| *section != "performance") {
+        deep(flat, &format!("{start}cxl.{section}"), objects);
+    }
     for device in list(&facts["devices"]) {
         let name = device["name"].as_str().unwrap_or_default();
         // No driver is an answer.

@@ -1,8 +1,9 @@
 //! Events in a running guest: how each is done, and how its result is read.
 
 use crate::boot::Texts;
+use crate::cxl_bus::Bus;
 use crate::guest::Guest;
-use crate::log;
+use crate::{log, region_events};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -15,13 +16,15 @@ pub(crate) struct Step {
     pub(crate) log: Vec<String>,
     /// Log lines up to here.
     pub(crate) log_lines: usize,
+    /// The CXL bus after it.
+    pub(crate) bus: String,
 }
 
 /// A result, the file that refused, and every write.
-struct Done {
-    result: String,
-    refused_at: Option<String>,
-    writes: Vec<[String; 3]>,
+pub(crate) struct Done {
+    pub(crate) result: String,
+    pub(crate) refused_at: Option<String>,
+    pub(crate) writes: Vec<[String; 3]>,
 }
 
 impl Done {
@@ -59,16 +62,21 @@ fn dimms(guest: &mut Guest) -> Result<Vec<Value>> {
         .collect())
 }
 
+/// What the capture before an event showed.
+pub(crate) struct Before<'a> {
+    /// Log lines at the first capture.
+    pub(crate) booted: usize,
+    /// Log lines up to here.
+    pub(crate) log_lines: usize,
+    /// The CXL bus.
+    pub(crate) bus: &'a str,
+    /// Memory blocks.
+    pub(crate) memory: &'a Value,
+}
+
 /// Runs one event and captures what came of it.
-///
-/// `booted` and `seen` are the numbers of log lines at the first capture and at the last one.
-pub(crate) fn run(
-    guest: &mut Guest,
-    event: &Value,
-    index: usize,
-    booted: usize,
-    seen: usize,
-) -> Result<Step> {
+pub(crate) fn run(guest: &mut Guest, event: &Value, index: usize, before: &Before<'_>) -> Result<Step> {
+    let Before { booted, log_lines: seen, .. } = *before;
     let text = |key: &str| -> Result<&str> { event[key].as_str().with_context(|| format!("no {key}")) };
     let block = || event["block"].as_u64().context("no block");
     let name = text("event")?;
@@ -90,6 +98,8 @@ pub(crate) fn run(
         "remove_memory" => remove_memory(guest, event, index)?,
         "bind_dax" => bind_dax(guest, event)?,
         "unbind_dax" => unbind_dax(guest, text("device")?)?,
+        "create_region" => region_events::create(guest, event, index, &Bus::read(before.bus))?,
+        "delete_region" => region_events::delete(guest, event, &Bus::read(before.bus), before.memory)?,
         other => bail!("the laboratory cannot do the event `{other}`"),
     };
     guest.order("quiet")?;
@@ -109,11 +119,11 @@ pub(crate) fn run(
     if let Some(file) = done.refused_at {
         value["refused_at"] = json!(file);
     }
-    Ok(Step { value, log_lines, log: fresh })
+    Ok(Step { value, log_lines, log: fresh, bus: texts.bus() })
 }
 
 /// A number as events write it: hexadecimal text, decimal text, or a JSON number.
-fn number(value: &Value) -> Result<u64> {
+pub(crate) fn number(value: &Value) -> Result<u64> {
     let parsed = match value {
         Value::String(text) => match text.strip_prefix("0x") {
             Some(digits) => u64::from_str_radix(digits, 16).ok(),
@@ -128,13 +138,13 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn write(guest: &mut Guest, path: &str, value: &str) -> Result<String> {
+pub(crate) fn write(guest: &mut Guest, path: &str, value: &str) -> Result<String> {
     Ok(errno(&guest.order(&format!("write {path} {value}"))?))
 }
 
 /// The shell says an error in words; the captures use the errno's name.
 fn errno(words: &str) -> String {
-    const WORDS: [(&str, &str); 16] = [
+    const WORDS: [(&str, &str); 18] = [
         ("", "ok"),
         ("Operation not permitted", "EPERM"),
         ("No such file or directory", "ENOENT"),
@@ -150,7 +160,9 @@ fn errno(words: &str) -> String {
         ("No such device", "ENODEV"),
         ("Invalid argument", "EINVAL"),
         ("No space left on device", "ENOSPC"),
+        ("Numerical result out of range", "ERANGE"),
         ("Operation not supported", "EOPNOTSUPP"),
+        ("Connection timed out", "ETIMEDOUT"),
     ];
     let known = WORDS.iter().find(|(text, _)| *text == words);
     known.map_or_else(|| words.to_owned(), |(_, name)| (*name).to_owned())

@@ -33,9 +33,9 @@ pub const BASE_QEMU: [&str; 9] = [
 ];
 
 /// Programs of the guest, all busybox.
-pub const APPLETS: [&str; 18] = [
+pub const APPLETS: [&str; 20] = [
     "sh", "mount", "stty", "grep", "ls", "cat", "dmesg", "tar", "rm", "mkdir", "wc", "readlink", "insmod",
-    "sleep", "dd", "echo", "sed", "poweroff",
+    "sleep", "dd", "echo", "sed", "find", "devmem", "poweroff",
 ];
 
 /// The guest's script.
@@ -226,18 +226,31 @@ impl Guest {
     /// # Errors
     /// The guest does not answer, or not in full.
     pub fn capture(&mut self, which: &str) -> Result<Vec<(String, Vec<u8>)>> {
-        let size: usize = self.order(&format!("capture {which}"))?.parse().context("size of a capture")?;
-        let mut archive = vec![0; size];
+        Ok(tar::files(&self.content(&format!("capture {which}"))?))
+    }
+
+    /// The content of a file.
+    ///
+    /// # Errors
+    /// The guest does not answer, or not in full.
+    pub fn file(&mut self, path: &str) -> Result<Vec<u8>> {
+        self.content(&format!("file {path}"))
+    }
+
+    /// What an order answers behind the line with its size.
+    fn content(&mut self, order: &str) -> Result<Vec<u8>> {
+        let size: usize = self.order(order)?.parse().with_context(|| format!("size of `{order}`"))?;
+        let mut content = vec![0; size];
         let mut filled = 0;
         while filled < size {
-            match self.serial.read(&mut archive[filled..]) {
-                Ok(0) => bail!("the guest ended in the middle of a capture"),
+            match self.serial.read(&mut content[filled..]) {
+                Ok(0) => bail!("the guest ended in the middle of `{order}`"),
                 Ok(count) => filled += count,
                 Err(error) if patient(&error) && Instant::now() < self.deadline => {}
-                Err(error) => return Err(error).context("capture"),
+                Err(error) => return Err(error).with_context(|| order.to_owned()),
             }
         }
-        Ok(tar::files(&archive))
+        Ok(content)
     }
 
     /// The emulator's monitor.

@@ -8,11 +8,42 @@ stty -F /dev/ttyS1 raw -echo
 
 N=/sys/devices/system/node
 M=/sys/devices/system/memory
+C=/sys/bus/cxl/devices
 
 # Files that do not exist or cannot be read are simply absent from the capture.
 show() { grep -sH '' "$@"; }
 # A link to a node that went away stays, and counts.
 places() { for p in "$@"; do if [ -e "$p" ] || [ -L "$p" ]; then echo "$p"; fi; done; }
+
+# The CXL bus: every object with its links, every attribute, and the tables that devices gave.
+cxl_bus() {
+	ls -l $C $C/*/ >cxl-links.txt
+	set --
+	for f in $C/*/* $C/mem*/ram/* $C/mem*/pmem/* $C/mem*/security/* $C/region*/access*/*; do
+		case $f in
+			*/CDAT | */uevent | */modalias) ;;
+			*) [ -f "$f" ] && set -- "$@" "$f" ;;
+		esac
+	done
+	grep -sH '' "$@" >cxl.txt
+	for d in /sys/bus/pci/devices/*; do
+		[ -f $d/current_link_speed ] || continue
+		place=$(readlink -f $d)
+		for f in current_link_speed current_link_width; do
+			read -r value <$d/$f && printf '%s/%s\t%s\n' "$place" $f "$value"
+		done
+	done >pci-links.txt
+}
+
+device_tables() {
+	for d in $C/endpoint*; do
+		[ -e $d/CDAT ] && read -r serial <$d/uport/serial && cat $d/CDAT >tables/CDAT_serial_$serial
+	done
+	for d in $C/port*; do
+		[ -e $d/CDAT ] && cat $d/CDAT >tables/CDAT_$(readlink $d/uport | sed 's/.*\///')
+	done
+	find tables -size 0 -exec rm {} \;
+}
 
 capture() {
 	mkdir -p /cap/tables
@@ -42,6 +73,7 @@ capture() {
 			[ -e $d/driver ] && echo "$d/driver -> $(readlink $d/driver)"
 		done
 	} >places.txt
+	if [ -d $C/root0 ]; then cxl_bus; fi
 	cat /proc/zoneinfo >zoneinfo.txt
 	cat /proc/iomem >iomem.txt
 	dmesg >dmesg.txt
@@ -50,6 +82,7 @@ capture() {
 		for t in /sys/firmware/acpi/tables/[A-Z]*; do
 			case $t in */DSDT* | */SSDT* | */FACS) ;; *) cat $t >tables/${t##*/} ;; esac
 		done
+		if [ -d $C/root0 ]; then device_tables; fi
 	fi
 	cd /
 	tar -cf /cap.tar -C /cap .
@@ -59,14 +92,29 @@ capture() {
 	rm /cap.tar
 }
 
-# The error of a write as the shell says it.
+# The error of a write as the shell says it. Nothing to write is an empty line, or there would be no write.
 write_to() {
 	if [ ! -e "$1" ]; then
 		echo "result No such file or directory" >&3
 		return
 	fi
-	error=$({ echo -n "$2" >"$1"; } 2>&1)
+	if [ -n "$2" ]; then
+		error=$({ echo -n "$2" >"$1"; } 2>&1)
+	else
+		error=$({ echo >"$1"; } 2>&1)
+	fi
 	echo "result ${error##*: }" >&3
+}
+
+# Words of device memory.
+peek() {
+	found=
+	for a in "$@"; do found="$found $(devmem $a 32)"; done
+	echo "result $found" >&3
+}
+poke() {
+	for w in "$@"; do devmem ${w%%=*} 32 ${w#*=}; done
+	echo "result " >&3
 }
 
 load() {
@@ -83,12 +131,12 @@ load() {
 	echo "result $all" >&3
 }
 
-# Until the log and the memory blocks have been the same for a while.
+# Until the log, the memory blocks and the devices have been the same for a while.
 quiet() {
 	before= same=0 turns=0
 	while [ $same -lt 3 ] && [ $turns -lt 40 ]; do
 		sleep 0.3
-		now="$(dmesg | wc -l) $(echo $M/memory*/online)"
+		now="$(dmesg | wc -l) $(echo $M/memory*/online $C/* /sys/bus/dax/devices/*)"
 		if [ "$now" = "$before" ]; then same=$((same + 1)); else same=0; fi
 		before=$now turns=$((turns + 1))
 	done
@@ -105,6 +153,17 @@ while read -r order first second <&3; do
 			;;
 		quiet) quiet ;;
 		write) write_to "$first" "$second" ;;
+		read)
+			line=
+			read -r line <"$first"
+			echo "result $line" >&3
+			;;
+		peek) peek $first $second ;;
+		poke) poke $first $second ;;
+		file)
+			echo "capture $(wc -c <"$first")" >&3
+			cat "$first" >&3
+			;;
 		driver) echo "result $(readlink "$first" | sed 's/.*\///')" >&3 ;;
 		capture) capture $first ;;
 		leave) break ;;

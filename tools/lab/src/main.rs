@@ -131,9 +131,15 @@ struct Random {
     /// Machines with events: blocks, settings, drivers, DIMMs.
     #[arg(long)]
     events: bool,
+    /// Machines with CXL: trees, what firmware programmed, regions made and deleted, DAX.
+    #[arg(long, conflicts_with = "events")]
+    cxl: bool,
     /// Leave machines that differ as they are.
     #[arg(long)]
     no_shrink: bool,
+    /// Boot and keep; `lab replay` compares later.
+    #[arg(long)]
+    boot_only: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -285,29 +291,49 @@ fn run_random(workshop: &Workshop, args: &Random) -> anyhow::Result<ExitCode> {
     let planner = Planner::find(args.memtopo.clone())?;
     let mut tally = Tally::default();
     for seed in args.seed..args.seed.saturating_add(args.count) {
-        let generate = if args.events { random::generate::eventful } else { random::generate::machine };
-        let machine = generate(seed);
-        let kind = if args.events { "events" } else { "seed" };
-        let name = format!("{kind}-{seed}-{}", args.kernel.number());
-        let folder = workshop.path("random").join(&name);
-        let description = format!("random machine, seed {seed}");
-        let booted = random::boot_until_conclusive(workshop, args.kernel, &machine, &folder, &description);
-        if let Err(error) = booted {
-            println!("{name}: not booted: {error:#}");
-            tally.failed += 1;
-            continue;
-        }
-        let Some(verdict) = tally.add(&folder, &planner, args.kernel, false) else { continue };
-        let differs = matches!(&verdict, Verdict::Compared(report) if !report.differences.is_empty());
-        if differs && !args.no_shrink {
-            let found = random::shrink(workshop, args.kernel, &planner, &machine, verdict, &name)?;
-            println!("  shrunk in {} boots to {}: {}", found.boots, found.folder.display(), found.verdict);
-            if let Verdict::Compared(report) = &found.verdict {
-                report.differences.iter().take(8).for_each(|difference| println!("    {difference}"));
-            }
+        if args.cxl {
+            run_one(workshop, args, &planner, &mut tally, ("cxl", seed), &random::wishes::machine(seed))?;
+        } else if args.events {
+            let machine = random::generate::eventful(seed);
+            run_one(workshop, args, &planner, &mut tally, ("events", seed), &machine)?;
+        } else {
+            run_one(workshop, args, &planner, &mut tally, ("seed", seed), &random::generate::machine(seed))?;
         }
     }
     Ok(tally.finish())
+}
+
+fn run_one(
+    workshop: &Workshop,
+    args: &Random,
+    planner: &Planner,
+    tally: &mut Tally,
+    (kind, seed): (&str, u64),
+    machine: &impl random::Candidate,
+) -> anyhow::Result<()> {
+    let name = format!("{kind}-{seed}-{}", args.kernel.number());
+    let folder = workshop.path("random").join(&name);
+    let description = format!("random machine, seed {seed}");
+    let booted = random::boot_until_conclusive(workshop, args.kernel, machine, &folder, &description);
+    if let Err(error) = booted {
+        println!("{name}: not booted: {error:#}");
+        tally.failed += 1;
+        return Ok(());
+    }
+    if args.boot_only {
+        println!("{}", folder.display());
+        return Ok(());
+    }
+    let Some(verdict) = tally.add(&folder, planner, args.kernel, false) else { return Ok(()) };
+    let differs = matches!(&verdict, Verdict::Compared(report) if !report.differences.is_empty());
+    if differs && !args.no_shrink {
+        let found = random::shrink(workshop, args.kernel, planner, machine, verdict, &name)?;
+        println!("  shrunk in {} boots to {}: {}", found.boots, found.folder.display(), found.verdict);
+        if let Verdict::Compared(report) = &found.verdict {
+            report.differences.iter().take(8).for_each(|difference| println!("    {difference}"));
+        }
+    }
+    Ok(())
 }
 
 /// Cases compared so far.

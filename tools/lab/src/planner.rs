@@ -54,6 +54,9 @@ impl Planner {
     ) -> Result<Vec<u8>> {
         let mut command = Command::new(&self.program);
         command.arg("plan").arg(folder.join("tables")).arg("--memory-map").arg(folder.join("dmesg.txt"));
+        // What firmware programmed is given as that: what the kernel makes of it is for the plan to say.
+        let buses = ["cxl-programmed.tsv", "cxl-sysfs.tsv"].map(|name| folder.join(name));
+        command.args(buses.iter().find(|bus| bus.exists()));
         command.args(["--format", format, "--kernel", kernel.number()]);
         let cmdline = observed["cmdline"].as_str().map(str::to_owned);
         command.arg("--cmdline").arg(cmdline.unwrap_or_else(|| format!("{BASE_CMDLINE} {}", case.cmdline)));

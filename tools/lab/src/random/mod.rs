@@ -1,12 +1,14 @@
 //! Random machines: each booted, compared, and shrunk when kernel and plan do not agree.
 
+pub mod fabric;
 pub mod generate;
 pub mod machine;
 pub mod prng;
 pub mod shrink;
+pub mod wishes;
 
 use crate::boot;
-use crate::case::Located;
+use crate::case::{Case, Located};
 use crate::check::{self, Verdict};
 use crate::planner::Planner;
 use crate::workshop::{Kernel, Workshop};
@@ -14,6 +16,35 @@ use anyhow::{Context, Result};
 use machine::Machine;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+
+/// A machine that can be booted and made smaller.
+pub trait Candidate: Clone {
+    /// The tables, with the file names of a case.
+    ///
+    /// # Errors
+    /// A table is too long.
+    fn tables(&self) -> Result<Vec<(String, Vec<u8>)>>;
+
+    /// The case that boots this machine with its [`tables`](Self::tables).
+    fn case(&self, name: &str, description: &str) -> Case;
+
+    /// Machines that are one step simpler, the boldest steps first.
+    fn simpler(&self) -> Vec<Self>;
+}
+
+impl Candidate for Machine {
+    fn tables(&self) -> Result<Vec<(String, Vec<u8>)>> {
+        Self::tables(self)
+    }
+
+    fn case(&self, name: &str, description: &str) -> Case {
+        Self::case(self, name, description)
+    }
+
+    fn simpler(&self) -> Vec<Self> {
+        shrink::simpler(self)
+    }
+}
 
 /// How often a machine is booted at most for an answer.
 const BOOTS: usize = 3;
@@ -29,7 +60,7 @@ pub fn try_machine(
     workshop: &Workshop,
     kernel: Kernel,
     planner: &Planner,
-    machine: &Machine,
+    machine: &impl Candidate,
     folder: &Path,
     description: &str,
 ) -> Result<Verdict> {
@@ -44,7 +75,7 @@ pub fn try_machine(
 pub fn boot_machine(
     workshop: &Workshop,
     kernel: Kernel,
-    machine: &Machine,
+    machine: &impl Candidate,
     folder: &Path,
     description: &str,
 ) -> Result<()> {
@@ -67,7 +98,7 @@ pub fn boot_machine(
 pub fn boot_until_conclusive(
     workshop: &Workshop,
     kernel: Kernel,
-    machine: &Machine,
+    machine: &impl Candidate,
     folder: &Path,
     description: &str,
 ) -> Result<()> {
@@ -107,7 +138,7 @@ pub fn shrink(
     workshop: &Workshop,
     kernel: Kernel,
     planner: &Planner,
-    machine: &Machine,
+    machine: &impl Candidate,
     verdict: Verdict,
     name: &str,
 ) -> Result<Mismatch> {
@@ -116,7 +147,7 @@ pub fn shrink(
     let mut best = (machine.clone(), verdict);
     let mut boots = 0;
     'again: loop {
-        for candidate in shrink::simpler(&best.0) {
+        for candidate in best.0.simpler() {
             if boots >= SHRINK_BOOTS {
                 break 'again;
             }

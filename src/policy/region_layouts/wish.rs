@@ -7,6 +7,7 @@ use crate::linux::region_rules::{Broken, RegionRule, check_granularity, check_si
 use crate::linux::state::State;
 use crate::region::{Granularity, Ways};
 use crate::units::ByteCount;
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -29,7 +30,7 @@ pub struct Refused {
     /// The first rule that it breaks.
     pub broken: Broken,
     /// The legal wish that comes nearest: first by the number of ways, then by the granularity, then by the size.
-    pub nearest: Option<Best>,
+    pub nearest: Option<Box<Best>>,
 }
 
 impl Layouts {
@@ -44,7 +45,7 @@ impl Layouts {
         let figures = state.figures();
         self.try_wish(figures.as_ref(), wish, count, bytes).map_err(|broken| Refused {
             broken,
-            nearest: self.nearest(figures.as_ref(), count, bytes, wish.size),
+            nearest: self.nearest(figures.as_ref(), count, bytes, wish.size).map(Box::new),
         })
     }
 

@@ -365,7 +365,9 @@ impl Figures {
 fn cdats(machine: &Machine) -> Result<Vec<Built>> {
     let header = CdatHeader::new(2, 0);
     let mut built = Vec::new();
-    for device in &machine.devices {
+    // In the hierarchy devices and switches have names of their own.
+    let tree = machine.tree()?.unwrap_or_default();
+    for (index, device) in machine.devices.iter().enumerate() {
         let place = || format!("device {}", device.name);
         let mut bytes = Vec::new();
         let mut writer = CdatWriter::new(&mut bytes, &header);
@@ -396,7 +398,8 @@ fn cdats(machine: &Machine) -> Result<Vec<Built>> {
             base = base.checked_add(memory.size.0).with_context(place)?;
         }
         writer.finish(Seal::Fill)?;
-        built.push(finished(&format!("CDAT_{}", device.name), bytes));
+        let name = tree.memdevs.get(index).map_or(&device.name, |memdev| &memdev.name);
+        built.push(finished(&format!("CDAT_{name}"), bytes));
     }
     for switch in &machine.switches {
         let mut bytes = Vec::new();
@@ -422,7 +425,9 @@ fn cdats(machine: &Machine) -> Result<Vec<Built>> {
             writer.push_sslbis(&SslbisHeader::new(data_type, unit), &entries)?;
         }
         writer.finish(Seal::Fill)?;
-        built.push(finished(&format!("CDAT_{}", switch.name), bytes));
+        let port = machine.port_of(switch, &tree)?;
+        let name = port.map_or(&switch.name, |port| &port.name);
+        built.push(finished(&format!("CDAT_{name}"), bytes));
     }
     Ok(built)
 }

@@ -89,6 +89,46 @@ pub enum Change {
     WeightsFound(Vec<(NodeId, u8)>),
     /// A table has other contents.
     TableUpdated(&'static str),
+    /// A CXL region is there, with these addresses.
+    RegionCreated {
+        /// Its name.
+        region: String,
+        /// Its addresses.
+        range: AddressRange,
+    },
+    /// The region driver has a region.
+    RegionBound(String),
+    /// The region driver has let a region go.
+    RegionUnbound(String),
+    /// The decoders of a region are off.
+    RegionReset(String),
+    /// An endpoint decoder has left its region.
+    TargetDetached {
+        /// The region.
+        region: String,
+        /// The decoder.
+        decoder: String,
+    },
+    /// A region is gone.
+    RegionDeleted(String),
+    /// A DAX device is there.
+    DaxAdded(String),
+    /// A DAX device is gone.
+    DaxRemoved(String),
+    /// A driver has a DAX device.
+    DaxBound {
+        /// The device.
+        device: String,
+        /// The driver.
+        driver: &'static str,
+    },
+    /// A driver has let a DAX device go.
+    DaxUnbound {
+        /// The device.
+        device: String,
+        /// The driver.
+        driver: &'static str,
+    },
 }
 
 impl fmt::Display for Change {
@@ -141,6 +181,16 @@ impl fmt::Display for Change {
                 weights.iter().try_for_each(|(node, weight)| write!(f, " node {node} {weight};"))
             }
             Self::TableUpdated(name) => write!(f, "{name} has new contents"),
+            Self::RegionCreated { region, range } => write!(f, "{region} created at {range}"),
+            Self::RegionBound(region) => write!(f, "{region} bound to its driver"),
+            Self::RegionUnbound(region) => write!(f, "{region} taken from its driver"),
+            Self::RegionReset(region) => write!(f, "decoders of {region} off"),
+            Self::TargetDetached { region, decoder } => write!(f, "{decoder} left {region}"),
+            Self::RegionDeleted(region) => write!(f, "{region} deleted"),
+            Self::DaxAdded(device) => write!(f, "{device} there"),
+            Self::DaxRemoved(device) => write!(f, "{device} gone"),
+            Self::DaxBound { device, driver } => write!(f, "{device} bound to {driver}"),
+            Self::DaxUnbound { device, driver } => write!(f, "{device} taken from {driver}"),
         }
     }
 }

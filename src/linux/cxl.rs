@@ -3,6 +3,7 @@
 use super::access::Access;
 use super::cxl_findings;
 use super::cxl_levels::complete_granularity;
+use super::decoder_state;
 use super::hdm_decoders;
 use super::kernel::{Kernel, Version};
 use super::nodes::Nodes;
@@ -15,7 +16,7 @@ use crate::tables::cedt::{CxlVersion, InterleaveArithmetic, WindowRestrictions};
 use crate::topology::Topology;
 use crate::topology::cxl::{CxlTree, Decoder, PortKind, Region, RootCapabilities, numbers};
 use crate::units::{AcpiUid, ByteCount};
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -33,6 +34,10 @@ pub struct Cxl {
     pub caches: BTreeMap<String, ByteCount>,
     /// Host bridges of CXL 1.1, which become no ports.
     pub restricted: Vec<AcpiUid>,
+    /// Decoders below the root that are on.
+    pub enabled: BTreeSet<String>,
+    /// Regions that the drivers put together from what firmware had programmed.
+    pub assembled: BTreeSet<String>,
 }
 
 /// Which of the drivers have come up.
@@ -125,6 +130,10 @@ impl State<'_> {
         cxl.caches = assembly.caches;
         cxl_findings::report_regions(&cxl.tree, &mut self.notes);
         complete_granularity(&mut cxl.tree, &cxl.root.decoders);
+        cxl.enabled = decoder_state::enabled(&cxl.tree);
+        let captured = |region: &&Region| described.regions.iter().any(|old| old.name == region.name);
+        let assembled = cxl.tree.regions.iter().filter(|region| !captured(region));
+        cxl.assembled = assembled.map(|region| region.name.clone()).collect();
         if cxl.tree.regions.len() > known {
             for region in cxl.tree.regions.iter().filter(|region| region.committed == Some(true)) {
                 let captured = described.regions.iter().any(|old| old.name == region.name);

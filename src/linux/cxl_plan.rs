@@ -3,7 +3,7 @@
 use super::cxl::Cxl;
 use super::cxl_levels::{endpoint_name, switch_name};
 use super::performance_plan::PerformancePlan;
-use super::soft_reserved::{DaxDevice, DaxParent, EXTENT_ALIGNMENT, Kmem};
+use super::soft_reserved::{DaxDevice, DaxDriver, DaxParent, EXTENT_ALIGNMENT};
 use super::state::State;
 use super::windows::RootDecoder;
 use crate::range::AddressRange;
@@ -183,15 +183,15 @@ impl State<'_> {
         let mut devices: Vec<&DaxDevice> = self.dax.iter().collect();
         devices.sort_by_key(|device| device.id);
         let plan = |device: &DaxDevice| {
-            let DaxDevice { id, parent, near, range, node, kmem } = *device;
-            let (parent, memmap_on_memory) = match parent {
-                DaxParent::SoftReserved => (format!("hmem.{id}"), false),
-                DaxParent::Region => (format!("dax_region{id}"), true),
+            let DaxDevice { id, parent, near, range, node, driver, memmap_on_memory, .. } = *device;
+            let parent = match parent {
+                DaxParent::SoftReserved => format!("hmem.{id}"),
+                DaxParent::Region => format!("dax_region{id}"),
             };
             DaxPlan {
-                name: format!("dax{id}.0"),
+                name: device.name(),
                 parent,
-                driver: (kmem == Kmem::Added).then_some("kmem"),
+                driver: driver.map(DaxDriver::name),
                 range,
                 alignment: ByteCount(EXTENT_ALIGNMENT),
                 target_node: node,

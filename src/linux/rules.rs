@@ -276,7 +276,7 @@ rules! {
         "the bandwidth of shared links is not looked at, and that of the devices is added up";
     TIER_REGION = "tier-region", "drivers/cxl/core/region.c: cxl_region_calculate_adistance",
         "the abstract distance is that of DRAM, scaled by the latency and bandwidth of the CXL region";
-    REGION_DECODED = "region-decoded", "CXL 3.1 §8.2.4.20 and §9.18.1",
+    REGION_DECODED = "region-decoded", "no kernel function: CXL 3.1 §8.2.4.20 and §9.18.1",
         "each decoder on the way selects its target by the absolute address, and the endpoints take the stripes of the region one after another";
     REGION_REPORTED = "region-reported", "drivers/cxl/core/region.c: region_offset_to_dpa_result, cxl_dpa_to_hpa",
         "Linux counts chunks from the start of the region when it names devices and addresses, which is not always what the decoders do";
@@ -388,8 +388,6 @@ rules! {
         "the memory of the device cannot be added";
     ACCESS_REGION = "access-region", "drivers/cxl/core/region.c: cxl_region_perf_attrs_callback",
         "the first CXL region on a node overwrites the figures that the node shows when it gets its first memory";
-    NOT_MODELLED = "not-modelled", "drivers/cxl, drivers/dax",
-        "CXL regions and the binding of DAX devices at run time are not modelled";
     MOVED = "moved", "no kernel function: the owner's wish",
         "the owner of the machine wants the node in this tier; it gets the distance in its middle";
     MOVED_BACK = "moved-back", "no kernel function: the owner's wish",

@@ -3,11 +3,12 @@
 
 use super::access::Status;
 use super::blocks;
+use super::changes::Change;
 use super::cxl::Cxl;
 use super::kernel::SoftReserved;
 use super::memmap::Adder;
 use super::memory_map::MemoryMap;
-use super::reason::{Reason, Section, Subject};
+use super::reason::{Fact, Reason, Section, Subject, Unit};
 use super::rules;
 use super::state::State;
 use super::tiers::AbstractDistance;
@@ -15,6 +16,8 @@ use crate::range::AddressRange;
 use crate::tables::e820::E820Type;
 use crate::topology::cxl::{Mode, numbers};
 use crate::units::NodeId;
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 /// Alignment of the extent of a DAX device in both ends.
@@ -42,8 +45,59 @@ pub struct DaxDevice {
     pub range: AddressRange,
     /// The node that its memory would belong to.
     pub node: Option<NodeId>,
+    /// The driver that has it.
+    pub driver: Option<DaxDriver>,
+    /// Whether its memory is to hold its own page structures when kmem adds it.
+    pub memmap_on_memory: bool,
     /// What kmem did with it.
     pub kmem: Kmem,
+}
+
+impl DaxDevice {
+    /// One that no driver has tried yet. Memory of a region asks to hold its own page structures, soft-reserved memory
+    /// does not.
+    const fn new(
+        id: u32,
+        parent: DaxParent,
+        near: Option<NodeId>,
+        range: AddressRange,
+        node: Option<NodeId>,
+    ) -> Self {
+        let memmap_on_memory = matches!(parent, DaxParent::Region);
+        Self { id, parent, near, range, node, driver: None, memmap_on_memory, kmem: Kmem::Unbound }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("dax{}.0", self.id)
+    }
+
+    /// Whether memory that kmem made of it is there.
+    #[must_use]
+    pub const fn is_memory(&self) -> bool {
+        matches!(self.kmem, Kmem::Added | Kmem::Left)
+    }
+}
+
+/// A driver of DAX devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DaxDriver {
+    /// It makes memory of them.
+    Kmem,
+    /// It gives them to programs as a file.
+    DeviceDax,
+}
+
+impl DaxDriver {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kmem => "kmem",
+            Self::DeviceDax => "device_dax",
+        }
+    }
 }
 
 /// What the kmem driver did with a device.
@@ -53,6 +107,8 @@ pub enum Kmem {
     Unbound,
     /// Its memory was added.
     Added,
+    /// Its memory was added and stayed when the device was taken from it.
+    Left,
     /// The device has no node (`EINVAL`).
     NoNode,
     /// No whole block lies in it (`EINVAL`).
@@ -136,7 +192,7 @@ impl State<'_> {
         if aligned(&range) {
             let near = node.and_then(|node| self.nearest_online(node));
             let parent = DaxParent::SoftReserved;
-            self.dax.push(DaxDevice { id, parent, near, range, node, kmem: Kmem::Unbound });
+            self.dax.push(DaxDevice::new(id, parent, near, range, node));
             self.bind_kmem();
         }
     }
@@ -163,8 +219,10 @@ impl State<'_> {
                 continue;
             }
             let node = self.nodes.target_node(range.start, self.kernel);
-            let parent = DaxParent::Region;
-            self.dax.push(DaxDevice { id, parent, near: None, range, node, kmem: Kmem::Unbound });
+            let device = DaxDevice::new(id, DaxParent::Region, None, range, node);
+            let fact = Fact::known("start", range.start.0).of(Unit::Address);
+            self.changed(Change::DaxAdded(device.name()), Reason::new(rules::DAX_ADDED).with([fact]));
+            self.dax.push(device);
             self.bind_kmem();
         }
     }
@@ -187,13 +245,24 @@ impl State<'_> {
     fn bind_kmem(&mut self) {
         for place in 0..self.dax.len() {
             let Some(device) = self.dax.get(place).copied() else { continue };
-            if self.kmem && device.kmem == Kmem::Unbound {
-                let kmem = self.probe_kmem(&device);
-                if let Some(device) = self.dax.get_mut(place) {
-                    device.kmem = kmem;
-                }
+            if self.kmem && device.kmem == Kmem::Unbound && device.driver.is_none() {
+                self.try_kmem(place);
             }
         }
+    }
+
+    /// kmem tries one device; what came of it.
+    pub(crate) fn try_kmem(&mut self, place: usize) -> Kmem {
+        let Some(device) = self.dax.get(place).copied() else { return Kmem::Unbound };
+        let kmem = self.probe_kmem(&device);
+        if let Some(device) = self.dax.get_mut(place) {
+            // Memory that an earlier unbind left is still there.
+            device.kmem = if device.kmem == Kmem::Left { Kmem::Left } else { kmem };
+            if kmem == Kmem::Added {
+                device.driver = Some(DaxDriver::Kmem);
+            }
+        }
+        kmem
     }
 
     fn probe_kmem(&mut self, device: &DaxDevice) -> Kmem {
@@ -209,10 +278,12 @@ impl State<'_> {
             }
             self.tiers.distance.insert(node, found.unwrap_or(AbstractDistance::KMEM));
         }
-        let refused = if !self.memory_map.can_be_claimed(&range, self.kernel) {
+        let occupied = || self.added.iter().any(|added| added.range.overlaps(&range));
+        let refused = if !self.memory_map.can_be_claimed(&range, self.kernel) || occupied() {
             Some(Kmem::Busy)
         } else {
-            self.add_memory(range, node, Adder::Kmem(device.parent, None)).is_err().then_some(Kmem::Refused)
+            let adder = Adder::Kmem(device.parent, Some(device.memmap_on_memory));
+            self.add_memory(range, node, adder).is_err().then_some(Kmem::Refused)
         };
         if refused.is_some() && !known {
             self.tiers.distance.remove(&node);

@@ -32,10 +32,12 @@ pub enum Zone {
     Normal,
     /// Only for pages that can move.
     Movable,
+    /// For page structures of memory that a driver keeps for itself; no page of it is ever online.
+    Device,
 }
 
 impl Zone {
-    /// All of them, in the kernel's order.
+    /// Those for memory that can be online, in the kernel's order.
     pub const ALL: [Self; 4] = [Self::Dma, Self::Dma32, Self::Normal, Self::Movable];
 
     /// Its name, as `/proc/zoneinfo` and `valid_zones` have it.
@@ -46,6 +48,7 @@ impl Zone {
             Self::Dma32 => "DMA32",
             Self::Normal => "Normal",
             Self::Movable => "Movable",
+            Self::Device => "Device",
         }
     }
 }
@@ -290,7 +293,7 @@ impl Zones {
     /// Whether the node spans no page at all.
     #[must_use]
     pub fn spans_nothing(&self, node: NodeId) -> bool {
-        Zone::ALL.into_iter().all(|zone| self.get(node, zone).span.is_empty())
+        Zone::ALL.into_iter().chain([Zone::Device]).all(|zone| self.get(node, zone).span.is_empty())
     }
 
     /// The zone of these pages when the kernel is to use them for itself (`default_kernel_zone_for_pfn`).
@@ -310,6 +313,13 @@ impl Zones {
         }
         self.disown(pages);
         self.enter(pages, node, zone);
+    }
+
+    /// A driver has page structures made for pages that it keeps (`memremap_pages`). They stay part of the span for
+    /// good: the kernel does not shrink this zone.
+    pub(crate) fn keep(&mut self, node: NodeId, pages: PageSpan) {
+        let state = self.zones.entry((node, Zone::Device)).or_default();
+        state.span = state.span.hull(&pages);
     }
 
     /// Pages of a zone go offline.

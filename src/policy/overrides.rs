@@ -2,7 +2,6 @@
 
 use super::tier_rules::TierName;
 use crate::linux::node_set::NodeSet;
-use crate::linux::soft_reserved::Kmem;
 use crate::linux::state::State;
 use crate::linux::tiers::AbstractDistance;
 use crate::units::{AcpiUid, NodeId, ProximityDomain};
@@ -133,7 +132,7 @@ impl Selector {
 
 fn of_type(kind: MemoryType, state: &State<'_>) -> NodeSet {
     let nodes = &state.nodes;
-    let kmem = || state.dax.iter().filter(|device| device.kmem == Kmem::Added);
+    let kmem = || state.dax.iter().filter(|device| device.is_memory());
     match kind {
         MemoryType::Dram => nodes.has_cpu.clone(),
         MemoryType::CpuLess => {

@@ -21,9 +21,11 @@ mod cxl_list;
 
 use memtopo::bundle::cxl_sysfs::CxlSysfs;
 use memtopo::bundle::memory_map;
+use memtopo::bundle::paths::cdat_owner;
 use memtopo::linux::{Inputs, Kernel, Version, plan};
 use memtopo::render::plan_json::plan_json;
 use memtopo::topology::cxl::{CxlTree, PortKind};
+use memtopo::topology::device_tables::DeviceTable;
 use memtopo::topology::{TableBytes, Topology};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -178,10 +180,17 @@ fn planned_on(version: Version, case: &Path, tree: Option<CxlTree>, later_driver
     let mut paths: Vec<_> =
         fs::read_dir(case.join("tables")).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
-    paths.retain(|path| !path.file_name().unwrap().to_string_lossy().starts_with("CDAT"));
+    let is_cdat = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with("CDAT");
+    let (cdats, paths): (Vec<PathBuf>, Vec<PathBuf>) = paths.into_iter().partition(is_cdat);
     let files: Vec<Vec<u8>> = paths.iter().map(|path| fs::read(path).unwrap()).collect();
+    let cdats: Vec<(PathBuf, Vec<u8>)> =
+        cdats.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect();
     let mut topology = Topology::read(files.iter().filter_map(|file| TableBytes::copy(file).ok()));
-    topology.cxl = tree;
+    topology.cxl = tree.map(without_classes);
+    topology.device_tables = cdats
+        .iter()
+        .map(|(path, bytes)| DeviceTable::new(cdat_owner(&path.to_string_lossy()), bytes))
+        .collect();
     let log = fs::read(case.join("dmesg.txt")).unwrap();
     let maps = memory_map::read_text(&log);
     let mut kernel =
@@ -197,6 +206,14 @@ fn planned_on(version: Version, case: &Path, tree: Option<CxlTree>, later_driver
     let mut text = String::new();
     plan_json(&mut text, &plan(inputs)).unwrap();
     serde_json::from_str(&text).unwrap()
+}
+
+/// The same without the QoS classes that the capture showed: the plan has to find them.
+fn without_classes(mut tree: CxlTree) -> CxlTree {
+    for memdev in &mut tree.memdevs {
+        (memdev.ram_qos_class, memdev.pmem_qos_class) = (None, None);
+    }
+    tree
 }
 
 /// A number, as JSON number or as text in C notation.
@@ -282,6 +299,7 @@ fn boots_equal_the_first_capture() {
     let Some(cases) = cases() else { return };
     let mut tally = Tally::default();
     let (mut compared, mut with_cxl, mut dead) = (0, 0, 0);
+    let (mut classes, mut untold) = (0, Vec::new());
     for case in cases {
         let name = case.file_name().unwrap().to_string_lossy().into_owned();
         let Some(observed) = json(&case.join("observed.json")) else { continue };
@@ -299,11 +317,19 @@ fn boots_equal_the_first_capture() {
         }
         for tree in trees {
             let ours = planned(&case, tree, &[]);
+            let memdevs = ours["cxl"]["memdevs"].as_array().into_iter().flatten();
+            classes += memdevs.filter(|memdev| memdev["ram_qos_class"].is_number()).count();
+            let unknown = ours["unknown"].as_array().into_iter().flatten();
+            untold.extend(
+                unknown.filter(|one| one["keys"] == "cxl.performance").map(|one| format!("{name}: {one}")),
+            );
             tally.cxl(&name, &ours, &observed);
             tally.list(&name, "devices", "name", &ours["devices"], &observed["devices"]);
         }
         compared += 1;
     }
+    println!("QoS classes found: {classes} of devices with one; figures not told: {}", untold.len());
+    untold.iter().for_each(|one| println!("  {one}"));
     let title = format!("first captures: {compared} cases, {with_cxl} of them with CXL, {dead} left out");
     tally.report(&title);
 }

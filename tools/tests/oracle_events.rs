@@ -16,36 +16,56 @@
     reason = "a failing test is meant to stop, and to say why"
 )]
 
+#[path = "../memtopo/src/cxl_list.rs"]
+mod cxl_list;
 #[path = "../memtopo/src/events.rs"]
 mod events;
 mod oracle;
 
 use events::EventFile;
+use memtopo::bundle::cxl_sysfs::CxlSysfs;
 use memtopo::bundle::memory_map;
 use memtopo::linux::node_set::NodeSet;
 use memtopo::linux::zones::Zone;
 use memtopo::linux::{Inputs, State, Version};
 use memtopo::render::plan_json::whole_json;
 use memtopo::topology::Topology;
+use memtopo::topology::cxl::CxlTree;
 use oracle::{Case, Tally, cases};
 use serde_json::{Value, json};
 use std::fs;
 
-/// Events that are not modelled, with the reason. Of their cases the steps before the first of them are compared.
-const LEFT_OUT: &[(&str, &str)] = &[
-    ("create_region", "CXL regions are not modelled"),
-    ("delete_region", "CXL regions are not modelled"),
-    ("bind_dax", "the binding of DAX devices at run time is not modelled"),
-    ("unbind_dax", "the binding of DAX devices at run time is not modelled"),
-];
-
 /// Single sections that cannot be compared, by case (and step), with the reason.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[];
 
+/// What describes the CXL hierarchy of a case, by form: as it was at the first capture or, where the drivers came
+/// later, at the last one before a region was made.
+fn hierarchies(case: &Case, text: &str) -> Vec<(&'static str, CxlTree)> {
+    let is_region = |line: &&str| line.contains("_region\"");
+    let before = text.lines().take_while(|line| !is_region(line)).count();
+    let suffixes: Vec<String> =
+        [String::new()].into_iter().chain((0..before).rev().map(|step| format!(".step{step}"))).collect();
+    let first = |name: &str, ending: &str| {
+        suffixes.iter().find_map(|suffix| fs::read(case.folder.join(format!("{name}{suffix}.{ending}"))).ok())
+    };
+    let mut found = Vec::new();
+    if let Some(bytes) = first("cxl-list", "json") {
+        let value = serde_json::from_slice(&bytes).unwrap();
+        assert!(cxl_list::is_cxl_list(&value), "{}", case.name);
+        found.push(("list", cxl_list::read(&value)));
+    }
+    if let Some(bytes) = first("cxl-sysfs", "tsv") {
+        let listing = String::from_utf8(bytes).unwrap();
+        found.push(("sysfs", CxlTree::from_sysfs(&CxlSysfs::read_listing(&listing))));
+    }
+    found
+}
+
 /// The machine of a case before and after its events, as JSON.
-fn plan_of(case: &Case, version: Version, text: &str) -> Option<Value> {
+fn plan_of(case: &Case, version: Version, text: &str, cxl: Option<CxlTree>) -> Option<Value> {
     case.with_tables(|tables| {
-        let topology = Topology::read(tables);
+        let mut topology = Topology::read(tables);
+        topology.cxl = cxl;
         let maps = memory_map::read_text(case.log().as_bytes());
         let kernel = case.kernel(version);
         let memory_map = maps.firmware().expect("a memory map");
@@ -120,6 +140,13 @@ fn capture(tally: &mut Tally, label: &str, prefix: &str, ours: &Value, theirs: &
         let name = format!("memory.blocks.{key}");
         section(&name, &name, Some(&of(ours_memory)), Some(&of(theirs_memory)));
     }
+    if prefix != "boot " {
+        for part in ["memdevs", "root_decoders", "switch_decoders", "endpoint_decoders", "regions"] {
+            let name = format!("cxl.{part}");
+            section(&name, &name, Some(&list_of(&ours["cxl"][part])), Some(&list_of(&theirs["cxl"][part])));
+        }
+        section("devices", "devices", Some(&list_of(&ours["devices"])), Some(&list_of(&theirs["devices"])));
+    }
     for key in ["spanned", "present", "start_pfn"] {
         let of = |value: &Value| -> Value {
             let zones = value["zones"].as_array().into_iter().flatten();
@@ -127,6 +154,11 @@ fn capture(tally: &mut Tally, label: &str, prefix: &str, ours: &Value, theirs: &
         };
         section("zones", &format!("zones.{key}"), Some(&of(ours)), Some(&of(theirs)));
     }
+}
+
+/// A list; an absent one is empty.
+fn list_of(value: &Value) -> Value {
+    Value::Array(value.as_array().cloned().unwrap_or_default())
 }
 
 /// What cannot be compared is told by name.
@@ -150,7 +182,7 @@ fn events_do_what_they_did_to_booted_kernels() {
     let Some(cases) = cases() else { return };
     let only = std::env::var("ORACLE_CASE").ok();
     let mut tally = Tally { exceptions: EXCEPTIONS, ..Tally::default() };
-    let (mut compared, mut steps, mut left_out) = (0, 0, Vec::new());
+    let (mut compared, mut steps, mut with_cxl) = (0, 0, 0);
     for case in &cases {
         let name = case.name.as_str();
         if only.as_ref().is_some_and(|only| only != name) {
@@ -158,30 +190,30 @@ fn events_do_what_they_did_to_booted_kernels() {
         }
         let Ok(text) = fs::read_to_string(case.folder.join("events.jsonl")) else { continue };
         let observed = case.observed("observed.json").unwrap();
-        let ours = plan_of(case, Version::V7_2, &text).expect("a running system");
+        let forms = hierarchies(case, &text);
+        with_cxl += usize::from(!forms.is_empty());
+        let mut plans: Vec<(String, Option<CxlTree>)> =
+            forms.into_iter().map(|(form, tree)| (format!(" {form}"), Some(tree))).collect();
+        if plans.is_empty() {
+            plans.push((String::new(), None));
+        }
         compared += 1;
-        for (number, theirs) in observed["steps"].as_array().unwrap().iter().enumerate() {
-            let ours = &ours["steps"][number];
-            let label = format!("{name} step {number}");
-            // What follows an event that is not modelled starts from another state.
-            if let Some((event, reason)) =
-                LEFT_OUT.iter().find(|(event, _)| theirs["event"]["event"] == *event)
-            {
-                assert!(ours.get("result").is_none(), "{label}: a result for {event}");
-                left_out.push(format!("{label} on, {event}: {reason}"));
-                break;
+        for (form, tree) in plans {
+            let ours = plan_of(case, Version::V7_2, &text, tree).expect("a running system");
+            for (number, theirs) in observed["steps"].as_array().unwrap().iter().enumerate() {
+                let ours = &ours["steps"][number];
+                let label = format!("{name} step {number}{form}");
+                steps += 1;
+                for key in ["result", "refused_at"] {
+                    tally.compare(&label, key, key, ours.get(key), theirs.get(key));
+                }
+                capture(&mut tally, &label, "", &ours["after"], &theirs["after"]);
             }
-            steps += 1;
-            for key in ["result", "refused_at"] {
-                tally.compare(&label, key, key, ours.get(key), theirs.get(key));
-            }
-            capture(&mut tally, &label, "", &ours["after"], &theirs["after"]);
         }
     }
-    println!("{compared} cases of events, {steps} steps compared, {} cases not to their end", left_out.len());
-    for line in &left_out {
-        println!("  left out: {line}");
-    }
+    println!(
+        "{compared} cases of events, {with_cxl} of them with CXL from each of its descriptions, {steps} steps compared"
+    );
     report(&tally);
     assert!(tally.differences.is_empty(), "events differ from booted kernels");
 }
@@ -282,7 +314,7 @@ fn blocks_and_zones_equal_booted_kernels() {
             if observed["outcome"] != "ok" {
                 continue;
             }
-            let Some(ours) = plan_of(case, version, "") else { continue };
+            let Some(ours) = plan_of(case, version, "", None) else { continue };
             capture(&mut tally, &format!("{} {}", version.name(), case.name), "boot ", &ours, &observed);
             compared += 1;
         }

@@ -4,6 +4,8 @@
 //! notifiers and late initcalls for is an order of pure steps here. A refused event has a [`Refusal`] that names the
 //! errno, the file whose write failed, the rule, and the state that is left.
 
+mod cxl;
+mod dax;
 mod memory;
 mod owner;
 mod tables;
@@ -293,12 +295,12 @@ impl<'a> State<'a> {
             Event::Offline { block, outcome } => self.offline_block(*block, *outcome),
             Event::UpdateTable(update) => self.update_table(update),
             Event::MoveNode { node, tier } => self.obey_move(*node, *tier),
-            Event::CreateRegion(_)
-            | Event::DeleteRegion { .. }
-            | Event::BindDax { .. }
-            | Event::UnbindDax { .. } => {
-                Err(Stop::with(Cause::NotModelled, None, Reason::new(rules::NOT_MODELLED)))
+            Event::CreateRegion(wish) => self.create_region(wish),
+            Event::DeleteRegion { region } => self.delete_region(region),
+            Event::BindDax { device, driver, memmap_on_memory } => {
+                self.bind_dax(device, driver, *memmap_on_memory)
             }
+            Event::UnbindDax { device } => self.unbind_dax(device),
         }
     }
 

@@ -11,7 +11,6 @@ use crate::linux::changes::Change;
 use crate::linux::hmat::Crash;
 use crate::linux::reason::{Reason, Subject};
 use crate::linux::rules;
-use crate::linux::soft_reserved::Kmem;
 use crate::linux::state::State;
 use crate::linux::tiers::{AbstractDistance, Tiers};
 use crate::topology::Topology;
@@ -84,7 +83,7 @@ impl<'a> State<'a> {
                 self.tiers.distance.insert(*node, *distance);
             }
         }
-        let of_kmem = self.dax.iter().filter(|device| device.kmem == Kmem::Added);
+        let of_kmem = self.dax.iter().filter(|device| device.is_memory());
         let of_kmem: Vec<NodeId> = of_kmem.filter_map(|device| device.node).collect();
         let with_memory: Vec<NodeId> = self.nodes.has_memory.iter().collect();
         for node in with_memory {

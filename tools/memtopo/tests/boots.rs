@@ -5,12 +5,6 @@ use memtopo_lab::planner::Planner;
 use memtopo_lab::workshop::Kernel;
 use std::path::{Path, PathBuf};
 
-/// Parts that a plan does not have yet; what else it lacks is a failure.
-const LACKING: [&str; 1] = ["steps.*.after.devices"];
-
-/// What a plan says it does not know, by case: taking a DAX device from its driver is not modelled yet.
-const UNKNOWN: [(&str, &str); 1] = [("soft-reserved", "steps.3.")];
-
 /// The captured boots, by name.
 fn boots() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../corpus/boots");
@@ -34,14 +28,8 @@ fn plans_agree_with_captured_boots() {
             panic!("{name}: the capture says nothing");
         };
         assert!(report.total() > 70, "{name}: only {} values were compared", report.total());
-        for (part, count) in &report.lacking {
-            eprintln!("{name}: NOT COMPARED: {count} values of {part}");
-            assert!(LACKING.contains(&part.as_str()), "{name}: the plan lacks {part}");
-        }
-        for path in &report.unknown {
-            let known = UNKNOWN.iter().any(|(case, start)| *case == name && path.starts_with(start));
-            assert!(known, "{name}: {path} is unknown to the plan");
-        }
+        assert!(report.lacking.is_empty(), "{name}: the plan lacks {:?}", report.lacking);
+        assert!(report.unknown.is_empty(), "{name}: unknown to the plan: {:?}", report.unknown);
         failures.extend(report.differences.iter().map(|difference| format!("{name}: {difference}")));
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));

@@ -24,6 +24,8 @@ pub struct Cpu {
     pub node: Option<NodeId>,
     /// How its node was found.
     pub placement: Placement,
+    /// The node that it counts for before it is started: that of the SRAT, or one dealt out in turn.
+    pub early_node: Option<NodeId>,
 }
 
 /// How the node of a processor was found.
@@ -117,7 +119,8 @@ pub fn place(
             }
             (None, None, None) => (None, Placement::Cache),
         };
-        Cpu { apic_id: *apic_id, started: number < started, node, placement }
+        let early_node = described.or(dealt);
+        Cpu { apic_id: *apic_id, started: number < started, node, placement, early_node }
     };
     order.iter().enumerate().map(place_one).collect()
 }

@@ -108,7 +108,7 @@ impl State<'_> {
             Fate::Refused(Errno::Invalid, rules::BLOCK_HOLE)
         } else if zone != Zone::Movable {
             Fate::KernelPages
-        } else if self.page_structures_at(run.node()).is_some_and(|place| place.overlaps(&range)) {
+        } else if run.is_early() && self.placement.holds(&range) {
             Fate::Refused(Errno::Busy, rules::BLOCK_MEMMAP)
         } else {
             Fate::Goes
@@ -138,8 +138,8 @@ impl State<'_> {
 
     /// Blocks at which the fate of alike blocks of the boot may change.
     fn fate_borders(&self) -> BTreeSet<BlockId> {
-        let structures = self.nodes.has_memory.iter().filter_map(|node| self.page_structures_at(node));
-        let ranges = self.memory_map.ram.iter().copied().chain(structures);
+        let kept = self.placement.reservations.iter().flat_map(|kept| kept.ranges.iter().copied());
+        let ranges = self.memory_map.ram.iter().copied().chain(kept);
         let mut borders = BTreeSet::new();
         for range in ranges {
             for edge in [range.start, PhysAddr(range.end.0.saturating_sub(1))] {

@@ -72,6 +72,7 @@ impl Version {
             rereads_hmat: false,
             memmap_in_pieces: since_6_12,
             memmap_force: since_6_12,
+            memmap_buffer: !since_7_2,
             dax_memmap_on_memory: since_6_12,
             memory_map_words: if since_7_2 { MapWords::Long } else { MapWords::Short },
             quirks: Quirks::ALL,
@@ -113,6 +114,9 @@ pub struct Switches {
     pub memmap_in_pieces: bool,
     /// `memory_hotplug.memmap_on_memory` knows `force`; otherwise it is a plain yes or no.
     pub memmap_force: bool,
+    /// At boot all page structures of a node are taken in one piece where there is room for it; otherwise section by
+    /// section (`mm/sparse.c: sparse_init_nid`).
+    pub memmap_buffer: bool,
     /// DAX devices can be told to hold their own page structures (`drivers/dax/bus.c`).
     pub dax_memmap_on_memory: bool,
     /// The words of the memory map in the log.
@@ -224,8 +228,16 @@ pub struct Platform {
     pub cache_ids: Vec<(ApicId, u32)>,
     /// Whether firmware handed over in x2APIC mode.
     pub x2apic: Option<bool>,
-    /// Memory that was taken before nodes were known: initrd, kernel image, tables.
+    /// Memory that was taken before nodes were known, whoever took it.
     pub reserved: Vec<AddressRange>,
+    /// The kernel image, with the room for page tables behind it. With `nokaslr` it is where it is linked to be.
+    pub kernel_image: Option<AddressRange>,
+    /// The initrd.
+    pub initrd: Option<AddressRange>,
+    /// ACPI tables that the kernel reads before it looks at nodes.
+    pub tables: Vec<AddressRange>,
+    /// Whether processors map pages of 1 GiB.
+    pub gib_pages: Option<bool>,
     /// CXL links and the answer of the QoS method.
     pub cxl: CxlPlatform,
 }

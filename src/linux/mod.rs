@@ -46,6 +46,7 @@ pub mod node_set;
 pub mod nodes;
 pub mod online;
 pub mod performance_plan;
+pub mod placement;
 pub mod plan;
 pub mod qos;
 pub mod quirks;

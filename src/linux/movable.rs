@@ -3,14 +3,13 @@
 use super::command_line::CoreSize;
 use super::kernel::Kernel;
 use super::memory_map::{MemoryMap, PAGE};
-use super::node_set::NodeSet;
 use super::nodes::Nodes;
+use super::placement;
 use super::ranges::Piece;
 use super::reason::{Notes, Section};
 use super::zones::PageSpan;
 use crate::range::AddressRange;
-use crate::tables::e820::E820Type;
-use crate::units::{NodeId, PhysAddr};
+use crate::units::NodeId;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -20,9 +19,6 @@ const ALIGNMENT: u64 = 1024;
 const FIRST_NORMAL: u64 = 1 << 20;
 /// First page that ISA devices cannot reach.
 const FIRST_DMA32: u64 = 4096;
-
-/// What the kernel takes before it looks at nodes, wherever the boot loader puts the rest.
-const ALWAYS_RESERVED: [AddressRange; 1] = [AddressRange::new(PhysAddr(0), PhysAddr(1 << 20))];
 
 /// Finds the first page of the movable zone for each node that has one, and the nodes that have memory outside it.
 pub(crate) fn settle(nodes: &mut Nodes, map: &MemoryMap, kernel: &Kernel, notes: &mut Notes) {
@@ -55,7 +51,8 @@ pub(crate) fn settle(nodes: &mut Nodes, map: &MemoryMap, kernel: &Kernel, notes:
         .filter(|(piece, node)| starts.get(node).is_none_or(|start| in_kernel_zone(piece, *start)))
         .map(|(_, node)| node)
         .collect();
-    if line.movable_node && !starts.is_empty() && kernel.platform.reserved.is_empty() {
+    let loader_told = !kernel.platform.reserved.is_empty() || kernel.platform.initrd.is_some();
+    if line.movable_node && !starts.is_empty() && !loader_told {
         let missing =
             "early reservations (initrd, kernel image, firmware tables), which cost a node its movable zone";
         notes.missing(Section::MovableZones, missing);
@@ -118,14 +115,7 @@ fn of_hot_pluggable(nodes: &Nodes, map: &MemoryMap, kernel: &Kernel) -> BTreeMap
             *start = first.min(*start);
         }
     }
-    let soft_reserved: Vec<AddressRange> = map.of_kind(E820Type::SOFT_RESERVED).collect();
-    let reserved = || ALWAYS_RESERVED.iter().chain(&soft_reserved).chain(&kernel.platform.reserved);
-    let kernel_nodes: NodeSet = nodes
-        .ranges
-        .iter()
-        .filter(|entry| reserved().any(|range| range.overlaps(&entry.range)))
-        .map(|entry| entry.node)
-        .collect();
+    let kernel_nodes = placement::lost_nodes(nodes, map, kernel);
     starts.retain(|node, _| !kernel_nodes.contains(*node));
     starts
 }

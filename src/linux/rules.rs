@@ -231,8 +231,8 @@ rules! {
         "the block has a hole and cannot go offline";
     BLOCK_BUSY = "block-busy", "mm/memory_hotplug.c: offline_pages",
         "a page of the block cannot be moved; taken as given";
-    BLOCK_MEMMAP = "block-memmap", "mm/sparse.c: sparse_init_nid",
-        "the page structures of the node's boot memory lie in the block, and cannot be moved";
+    BLOCK_MEMMAP = "block-memmap", "mm/memblock.c: memblock_alloc_range_nid, mm/sparse.c: sparse_init_nid",
+        "something of the boot lies in the block and cannot be moved, such as page structures";
     KERNEL_PAGES = "kernel-pages", "mm/page_isolation.c: has_unmovable_pages",
         "whether kernel memory can go offline hangs on what the running kernel had put there";
     CEDT_ZERO_LENGTH = "cedt-zero-length", "lib/fw_table.c: acpi_parse_entries_array",

@@ -16,6 +16,7 @@ use super::movable;
 use super::node_set::NodeSet;
 use super::nodes::{Description, Nodes, Stop};
 use super::online::Group;
+use super::placement::Placement;
 use super::quirks::Quirk;
 use super::reason::{Fact, Notes, Reason, Section, Subject, Unit};
 use super::region_ids::RegionIds;
@@ -81,6 +82,8 @@ pub struct State<'a> {
     pub zones: Zones,
     /// The memory blocks.
     pub blocks: BlockMap,
+    /// What the boot put where for good.
+    pub placement: Placement,
     /// What can be set at run time.
     pub settings: Settings,
     /// Drivers that are loaded, by module name.
@@ -158,6 +161,7 @@ impl<'a> State<'a> {
         let weights = Weights::new(kernel.switches.interleave, &nodes.has_memory, &nodes.possible);
         let zones = Zones::boot(&nodes, &memory_map, movable::mirrored(&memory_map, kernel));
         let blocks = BlockMap::boot(&nodes, &memory_map, &zones, kernel);
+        let placement = Placement::new(&nodes, &memory_map, kernel);
         let mut state = Self {
             topology,
             kernel,
@@ -174,6 +178,7 @@ impl<'a> State<'a> {
             devices: inputs.memory_devices.to_vec(),
             zones,
             blocks,
+            placement,
             settings: Settings::new(kernel),
             loaded: Vec::new(),
             updated: None,

@@ -21,6 +21,7 @@ use memtopo::linux::block_map::{BlockId, BlockState};
 use memtopo::linux::events::{Cause, Errno, Event};
 use memtopo::linux::hot_add::{Addition, Forecast, LostTo, PageTables, Placed, Trimmed};
 use memtopo::linux::memmap::{Adder, Architecture, Home};
+use memtopo::linux::placement::Owner;
 use memtopo::linux::settings::MemmapOnMemory;
 use memtopo::linux::soft_reserved::DaxParent;
 use memtopo::linux::zones::Zone;
@@ -364,7 +365,14 @@ fn example_10_movable_node() {
         .line("movable_node");
     booted(&machine, |state| {
         assert_eq!(state.zones.get(NodeId(1), Zone::Movable).present, 262_144);
-        assert_eq!(Architecture::X86_64.structures(ByteCount(GIB)), ByteCount(8 * 2 * MIB));
+        // Page structures and the data of node 1 (172 KiB) are on node 0, and nothing of the boot is on node 1.
+        let structures = state.placement.of(Owner::PageStructures(NodeId(1))).unwrap();
+        assert_eq!(structures.size(), ByteCount(8 * 2 * MIB));
+        assert_eq!(structures.nodes(&state.nodes.pieces).to_string(), "0");
+        let data = state.placement.of(Owner::NodeData(NodeId(1))).unwrap();
+        assert_eq!((data.size().0 >> 10, data.nodes(&state.nodes.pieces).to_string()), (172, "0".to_owned()));
+        assert!(!state.placement.holds(&range(4 * GIB, 5 * GIB)));
+        assert!(state.findings().is_empty());
         // Removable in any order.
         for order in [[32, 33, 34, 35, 36, 37, 38, 39], [39, 32, 38, 33, 37, 34, 36, 35]] {
             let mut state = state.clone();

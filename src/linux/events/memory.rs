@@ -10,7 +10,6 @@ use crate::linux::rules;
 use crate::linux::state::State;
 use crate::linux::zones::Zone;
 use crate::range::AddressRange;
-use crate::units::{NodeId, PhysAddr};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
@@ -108,38 +107,6 @@ impl State<'_> {
         Ok(())
     }
 }
-
-impl State<'_> {
-    /// Where the page structures of the boot memory of a node lie: they take the highest addresses of the node that
-    /// have room for all of them, in its movable zone too (`mm/sparse.c: sparse_init_nid`).
-    pub(crate) fn page_structures_at(&self, node: NodeId) -> Option<AddressRange> {
-        /// Page structures of one section of 128 MiB, and their alignment.
-        const OF_SECTION: u64 = 2 << 20;
-        // With movable_node they go to a node without a movable zone.
-        if self.kernel.command_line.movable_node {
-            return None;
-        }
-        let own = || self.nodes.pieces.iter().filter(|piece| piece.node == Some(node));
-        let section = |address: u64| address >> 27;
-        let (mut sections, mut counted) = (0_u64, None);
-        for piece in own() {
-            let (first, last) = (section(piece.range.start.0), section(piece.range.end.0.saturating_sub(1)));
-            let first = counted.map_or(first, |counted: u64| first.max(counted.saturating_add(1)));
-            sections = sections.saturating_add(last.saturating_add(1).saturating_sub(first));
-            counted = Some(last);
-        }
-        let size = sections.saturating_mul(OF_SECTION);
-        own().rev().find_map(|piece| {
-            // The node's own data took the top before.
-            let end = piece.range.end.0.checked_sub(NODE_DATA)? & !(OF_SECTION.saturating_sub(1));
-            let start = end.checked_sub(size).filter(|start| *start >= piece.range.start.0)?;
-            Some(AddressRange::new(PhysAddr(start), piece.range.end))
-        })
-    }
-}
-
-/// What a node's own data take, at most: no more than 2 MiB are lost to it and to alignment.
-const NODE_DATA: u64 = 172 << 10;
 
 /// Kernel memory may hold pages that cannot move.
 fn undetermined(at: String) -> Box<Stop> {

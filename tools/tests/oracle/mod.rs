@@ -93,13 +93,11 @@ impl Case {
         if per_socket < cpus {
             platform.cache_ids = (0..cpus).map(|cpu| (ApicId(cpu), cpu / per_socket)).collect();
         }
-        for line in self.log().lines().filter(|line| line.contains("RAMDISK:") || line.contains("Reserving"))
-        {
-            if let Some((start, last)) = line.split("[mem ").nth(1).and_then(|text| text.split_once('-')) {
-                let hex = |text: &str| {
-                    u64::from_str_radix(text.trim_end_matches(']').trim_start_matches("0x"), 16).unwrap()
-                };
-                platform.reserved.push(AddressRange::new(PhysAddr(hex(start)), PhysAddr(hex(last) + 1)));
+        for line in self.log().lines() {
+            if line.contains("RAMDISK:") {
+                platform.initrd = logged_range(line);
+            } else if line.contains("Reserving") {
+                platform.tables.extend(logged_range(line));
             }
         }
         kernel
@@ -134,6 +132,13 @@ impl Case {
             None => files.iter().filter_map(|file| TableBytes::copy(file).ok()).collect(),
         })
     }
+}
+
+/// The addresses behind `[mem ` in a line of the log.
+pub fn logged_range(line: &str) -> Option<AddressRange> {
+    let (start, last) = line.split("[mem ").nth(1)?.split(']').next()?.split_once('-')?;
+    let hex = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap();
+    Some(AddressRange::new(PhysAddr(hex(start)), PhysAddr(hex(last) + 1)))
 }
 
 /// Processors, and how many of them share a socket.

@@ -269,8 +269,10 @@ impl State<'_> {
     /// its border (`kernel/resource.c: __request_region`).
     fn crosses_cxl(&self, range: &AddressRange) -> bool {
         let windows = self.cxl.iter().flat_map(|cxl| cxl.root.claimed.iter().copied());
-        let regions = self.cxl.iter().flat_map(|cxl| cxl.tree.regions.iter().map(|one| (one.start, one.size)));
-        let mut taken = windows.chain(regions).filter_map(|(start, size)| AddressRange::from_base_size(start, size));
+        let regions =
+            self.cxl.iter().flat_map(|cxl| cxl.tree.regions.iter().map(|one| (one.start, one.size)));
+        let mut taken =
+            windows.chain(regions).filter_map(|(start, size)| AddressRange::from_base_size(start, size));
         taken.any(|taken| taken.overlaps(range) && !taken.covers(range))
     }
 

@@ -27,6 +27,8 @@ extern crate std;
 pub mod bundle;
 pub mod error;
 #[cfg(feature = "alloc")]
+pub mod hotplug;
+#[cfg(feature = "alloc")]
 pub mod linux;
 #[cfg(feature = "alloc")]
 pub mod policy;

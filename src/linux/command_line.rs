@@ -67,6 +67,12 @@ impl CommandLine {
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut line = Self::default();
+        line.append(text);
+        line
+    }
+
+    /// Reads more parameters, as if they stood behind the others.
+    pub fn append(&mut self, text: &str) {
         for word in words(text) {
             let (name, value) = match word.split_once('=') {
                 Some((name, value)) => (name, Some(unquote(value))),
@@ -76,10 +82,9 @@ impl CommandLine {
             if name == "--" {
                 break;
             }
-            line.take(&name, value);
-            line.parameters.push((name, value.map(ToOwned::to_owned)));
+            self.take(&name, value);
+            self.parameters.push((name, value.map(ToOwned::to_owned)));
         }
-        line
     }
 
     /// The last value of a parameter, by its name with `-` for `_`.

@@ -268,7 +268,17 @@ impl State<'_> {
     /// Foretells an addition; the state stays as it is. `free` is the free kernel memory of nodes, where it is known.
     #[must_use]
     pub fn forecast(&self, addition: &Addition, free: &BTreeMap<NodeId, ByteCount>) -> Forecast {
+        self.foretell(addition, free).0
+    }
+
+    /// The same, and the state that the addition leads to, apart from the device that brings it.
+    pub(crate) fn foretell(
+        &self,
+        addition: &Addition,
+        free: &BTreeMap<NodeId, ByteCount>,
+    ) -> (Forecast, Self) {
         let mut after = self.clone();
+        after.changes.clear();
         let of_kmem = matches!(addition.adder, Adder::Kmem(..));
         let block = self.blocks.size;
         let trimmed = if of_kmem {
@@ -347,8 +357,9 @@ impl State<'_> {
             forecast.placed.clear();
             (forecast.pieces, forecast.managed, forecast.page_tables) =
                 (0, ByteCount(0), PageTables::default());
+            after = self.clone();
         }
-        forecast
+        (forecast, after)
     }
 
     /// The node of memory that a device does not name one for.

@@ -71,6 +71,14 @@ pub struct Tie {
     pub then: Host,
 }
 
+impl Tie {
+    /// Whether page structures are what ties them, not only a page table.
+    #[must_use]
+    pub fn holds_structures(&self) -> bool {
+        self.then.holds == Holds::PageStructures
+    }
+}
+
 /// An order in which devices can be removed.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Order {
@@ -198,9 +206,8 @@ impl State<'_> {
         let mut goes: BTreeSet<GroupId> = wanted.iter().copied().collect();
         let mut in_the_way = BTreeSet::new();
         let ties = self.ties();
-        let holds_structures = |tie: &&Tie| tie.then.holds == Holds::PageStructures;
         // Page structures live in memory that was added before, so one pass upwards finds all.
-        for tie in ties.iter().filter(holds_structures) {
+        for tie in ties.iter().filter(|tie| tie.holds_structures()) {
             if goes.contains(&tie.then.group) && goes.insert(tie.first) {
                 in_the_way.insert(tie.first);
             }

@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod added;
+pub mod attach;
 pub mod block_map;
 pub mod blocks;
 pub mod cdat_performance;

@@ -119,6 +119,16 @@ rules! {
         "the kernel refuses a memory device: not aligned to blocks, on occupied addresses, beyond mem=, or on a node that may not exist";
     TARGET_NODE = "target-node", "mm/numa_memblks.c: phys_to_target_node",
         "memory added at an address goes to the node that the tables name for it";
+    DAX_OVER_RAM = "dax-over-ram", "drivers/cxl/core/region.c: cxl_region_probe",
+        "a CXL region over RAM of the boot gets no DAX device: it is System RAM already";
+    NO_ROOM_IN_WINDOWS = "no-room-in-windows", "drivers/cxl/core/region.c: alloc_hpa",
+        "no CXL window has so many free addresses in one piece";
+    NO_ROOM_FOR_DEVICE = "no-room-for-device", "mm/memory_hotplug.c: mhp_range_allowed",
+        "no free addresses that the kernel can reach hold so much memory";
+    NO_SOFT_RESERVED = "no-soft-reserved", "drivers/dax/hmem/device.c: hmem_register_resource",
+        "no soft-reserved range that is free holds so much; which there are is settled at boot";
+    BOOT_MEMORY_STAYS = "boot-memory-stays", "drivers/acpi/scan.c: acpi_scan_hot_remove",
+        "memory of the boot belongs to no device that could be removed; its blocks can go offline at most";
     TIER_DEFAULT = "tier-default", "mm/memory-tiers.c: set_node_memory_tier",
         "without figures memory has the abstract distance of DRAM, 576";
     TIER_DISTANCE = "tier-distance", "mm/memory-tiers.c: mt_perf_to_adistance",

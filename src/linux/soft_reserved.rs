@@ -56,7 +56,7 @@ pub struct DaxDevice {
 impl DaxDevice {
     /// One that no driver has tried yet. Memory of a region asks to hold its own page structures, soft-reserved memory
     /// does not.
-    const fn new(
+    pub(crate) const fn new(
         id: u32,
         parent: DaxParent,
         near: Option<NodeId>,

@@ -8,6 +8,10 @@ pub mod dump_text;
 pub mod explain;
 #[cfg(feature = "alloc")]
 mod explain_region;
+#[cfg(feature = "alloc")]
+pub mod hotplug_json;
+#[cfg(feature = "alloc")]
+pub mod hotplug_text;
 pub mod json;
 #[cfg(feature = "alloc")]
 mod plan_cxl_json;

@@ -61,7 +61,7 @@ pub(super) fn one_step<W: Write>(json: &mut JsonWriter<W>, step: &Step<'_>) -> f
 }
 
 /// An event, as it is read.
-fn event<W: Write>(json: &mut JsonWriter<W>, event: &Event<'_>) -> fmt::Result {
+pub(super) fn event<W: Write>(json: &mut JsonWriter<W>, event: &Event<'_>) -> fmt::Result {
     json.begin_object_inline()?;
     json.key("event")?;
     json.string(event.name())?;

@@ -1,6 +1,9 @@
 //! The command line: the only place that knows its grammar.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use memtopo::hotplug::goal::size;
+use memtopo::hotplug::{DeviceKind, Percent, WantedZone};
+use memtopo::units::{ByteCount, PhysAddr};
 use std::path::PathBuf;
 
 /// Memory topology from firmware tables: read, write, and compute what Linux makes of it.
@@ -22,6 +25,8 @@ pub(crate) enum Command {
     Build(Build),
     /// Compute what Linux makes of a machine: nodes, tiers, demotion targets.
     Plan(Plan),
+    /// Plan memory that comes and goes: steps, layout, cost, risks, better settings.
+    Hotplug(Hotplug),
     /// Tell why a node, a tier, a region or an address is as the plan says.
     Explain(Explain),
     /// Tell which byte of which CXL device is behind a system address, and back.
@@ -181,6 +186,70 @@ pub(crate) enum PlanFormat {
     Sysfs,
 }
 
+/// Plan memory that comes and goes.
+#[derive(Debug, Args)]
+pub(crate) struct Hotplug {
+    #[command(subcommand)]
+    pub(crate) command: HotplugCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum HotplugCommand {
+    /// Take a goal and a machine, and print the steps and what comes of them.
+    Plan(Box<HotplugPlan>),
+}
+
+/// Take a goal and a machine, and print the steps with their commands, the layout that they lead to, the cost in
+/// bytes, the risks, and the settings that would do better.
+///
+/// Each option below is a goal of its own, in this order; --goal says several in plain words. Exit code 1 when a goal
+/// cannot be met.
+#[derive(Debug, Args)]
+pub(crate) struct HotplugPlan {
+    #[command(flatten)]
+    pub(crate) machine: Machine,
+    /// Keep movable memory within so many times the kernel memory: 3, 3:1 or 300%.
+    #[arg(long, value_name = "RATIO", value_parser = ratio)]
+    pub(crate) keep_ratio: Option<Percent>,
+    /// Add memory: a size, and where it begins if that is settled; repeatable.
+    #[arg(long, value_name = "SIZE[@ADDR]", value_parser = addition)]
+    pub(crate) add: Vec<(ByteCount, Option<PhysAddr>)>,
+    /// The node of added memory.
+    #[arg(long, value_name = "N", requires = "add", conflicts_with = "domain")]
+    pub(crate) node: Option<u32>,
+    /// The proximity domain of added memory.
+    #[arg(long, value_name = "N", requires = "add")]
+    pub(crate) domain: Option<u32>,
+    /// What brings added memory: dimm, cxl or hmem (soft-reserved memory).
+    #[arg(long, value_name = "KIND", default_value = "dimm", value_parser = device)]
+    pub(crate) device: DeviceKind,
+    /// The zone of added memory: movable, kernel, or auto for what the settings pick.
+    #[arg(long, value_name = "ZONE", default_value = "auto", value_parser = zone)]
+    pub(crate) zone: WantedZone,
+    /// Remove a device: its number in the printed layout, its name, node N, or a range FIRST-LAST or START+SIZE;
+    /// repeatable.
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) remove: Vec<String>,
+    /// Goals in plain words, such as "add 512 GiB of CXL as movable", "be able to remove device 2", "keep the movable
+    /// to kernel ratio at 3"; several are joined by "then"; repeatable.
+    #[arg(long, value_name = "WORDS")]
+    pub(crate) goal: Vec<String>,
+    /// What happened since the boot, or is to be tried: one JSON object a line, as for `memtopo plan`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) events: Option<PathBuf>,
+    /// What to print.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: HotplugFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HotplugFormat {
+    /// For people, 80 columns wide.
+    Text,
+    /// For programs.
+    Json,
+}
+
 /// Tell why a node, a tier, a region or an address is as the plan says.
 ///
 /// The question stands behind the inputs: node N, tier N, region NAME, or an address. The answer goes from the bytes of the tables to
@@ -243,6 +312,27 @@ pub(crate) struct Example {
     /// Which one; without it the names are listed.
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<String>,
+}
+
+fn ratio(text: &str) -> Result<Percent, String> {
+    Percent::parse(text).ok_or_else(|| "expected 3, 3:1 or 300%".to_owned())
+}
+
+fn device(text: &str) -> Result<DeviceKind, String> {
+    DeviceKind::from_name(text).ok_or_else(|| "expected dimm, cxl or hmem".to_owned())
+}
+
+fn zone(text: &str) -> Result<WantedZone, String> {
+    WantedZone::from_name(text).ok_or_else(|| "expected movable, kernel or auto".to_owned())
+}
+
+fn addition(text: &str) -> Result<(ByteCount, Option<PhysAddr>), String> {
+    let (length, at) = match text.split_once('@') {
+        Some((length, at)) => (length, Some(PhysAddr(number(at)?))),
+        None => (text, None),
+    };
+    let length = size(length).ok_or_else(|| format!("{length:?}: expected a size, such as 256GiB"))?;
+    Ok((length, at))
 }
 
 /// A number in decimal or, with `0x`, in hexadecimal; underscores are allowed.

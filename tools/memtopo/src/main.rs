@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         Command::Dump(args) => cmd::dump::run(&args, cli.color).map(|()| ExitCode::SUCCESS),
         Command::Build(args) => cmd::build::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Plan(args) => cmd::plan::run(&args, cli.color),
+        Command::Hotplug(args) => cmd::hotplug::run(args, cli.color),
         Command::Explain(args) => cmd::explain::run(args, cli.color).map(|()| ExitCode::SUCCESS),
         Command::Translate(args) => cmd::translate::run(&args, cli.color).map(|()| ExitCode::SUCCESS),
         Command::Vm(args) => cmd::vm::run(&args).map(|()| ExitCode::SUCCESS),

@@ -15,6 +15,7 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("topology", 3, &[]),
     ("linux", 4, &[]),
     ("policy", 5, &[]),
+    ("hotplug", 5, &[]),
     ("lint", 6, &[]),
     ("render", 7, &[]),
 ];

@@ -4,6 +4,7 @@ pub(crate) mod build;
 pub(crate) mod dump;
 pub(crate) mod example;
 pub(crate) mod explain;
+pub(crate) mod hotplug;
 pub(crate) mod plan;
 pub(crate) mod prepare;
 pub(crate) mod translate;

@@ -90,7 +90,7 @@ fn owner(policy: &Policy, inputs: Inputs<'_>) -> Result<Option<PolicyPlan>> {
 }
 
 /// The events of a file. Tables that they name are looked for beside it, then in the working folder.
-fn read_events(path: &Path) -> Result<EventFile> {
+pub(super) fn read_events(path: &Path) -> Result<EventFile> {
     let file = read_file(path)?;
     let text = std::str::from_utf8(&file.bytes).with_context(|| file.name.clone())?;
     let folder = path.parent().unwrap_or(Path::new(""));

@@ -33,6 +33,7 @@ pub mod fallback;
 mod figures;
 mod first_round;
 mod hdm_decoders;
+mod heap_sort;
 pub mod hmat;
 pub mod hot_add;
 pub mod hot_remove;

@@ -9,7 +9,7 @@ use super::rules;
 use super::state::State;
 use super::tiers::AbstractDistance;
 use crate::bundle::paths::is_function;
-use crate::topology::cxl::{Memdev, PortKind};
+use crate::topology::cxl::{Memdev, Port, PortKind};
 use crate::units::NodeId;
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -152,8 +152,13 @@ impl State<'_> {
         let (figures, cxl) = self.figures().zip(self.cxl.as_ref())?;
         let endpoints = cxl.tree.ports.iter().filter(|port| port.kind == PortKind::Endpoint);
         let mut endpoints = endpoints.filter(|port| port.host.as_deref() == Some(memdev.name.as_str()));
-        // Before a device has its endpoint, nothing is known of it.
-        let Some(endpoint) = endpoints.next() else { return Some([None, None]) };
+        let Some(endpoint) = endpoints.next() else {
+            // Before a device has its endpoint, nothing is known of it. One whose decoders are refused has none in the
+            // end, and what was found before that stays: only a capture tells.
+            let of_device = |port: &Port| port.host.as_deref() == Some(memdev.name.as_str());
+            let comes = self.topology.cxl.as_ref().is_some_and(|tree| tree.ports.iter().any(of_device));
+            return comes.then_some([None, None]);
+        };
         let class = |partition: Option<&PartitionPerformance>| partition.map(|partition| partition.class);
         match figures.device(endpoint) {
             Ok(device) => Some([class(device.ram.as_ref()), class(device.pmem.as_ref())]),

@@ -232,6 +232,11 @@ impl Cxl {
     pub(crate) fn detach(&mut self, name: &str, position: usize) -> Option<String> {
         let region = self.region(name)?.clone();
         let target = region.targets.get(position)?.clone()?;
+        // One that firmware programmed and the region only waits with has not joined it, and so cannot leave.
+        let joined = self.decoder(&target).is_some_and(|decoder| decoder.region.as_deref() == Some(name));
+        if !joined {
+            return Some(target);
+        }
         if region.committed == Some(true) {
             self.reset_region(name);
         }

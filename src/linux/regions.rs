@@ -7,6 +7,7 @@
 
 use super::cxl_levels::{Step, multiply, path, power_of_two_ways};
 use super::events::Errno;
+use super::heap_sort;
 use super::reason::{Notes, Reason, Subject};
 use super::region_ids::RegionIds;
 use super::rules;
@@ -231,7 +232,12 @@ impl Assembly<'_> {
             };
             members.push((position, decoder, steps));
         }
-        members.sort_by_key(|(position, ..)| *position);
+        let positions: Vec<i64> = members.iter().map(|(position, ..)| *position).collect();
+        let mut unplaced: Vec<Option<(i64, Decoder, Vec<Step>)>> = members.into_iter().map(Some).collect();
+        let members: Vec<_> = heap_sort::order(&positions)
+            .into_iter()
+            .filter_map(|place| unplaced.get_mut(place).and_then(Option::take))
+            .collect();
         if let Some(region) = self.tree.regions.get_mut(place) {
             region.targets = members.iter().map(|(_, decoder, _)| Some(decoder.name.clone())).collect();
         }

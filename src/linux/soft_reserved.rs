@@ -266,6 +266,17 @@ impl State<'_> {
         kmem
     }
 
+    /// Whether a CXL window or region has a part of these addresses, and not all of them: nothing can be claimed across
+    /// its border (`kernel/resource.c: __request_region`).
+    fn crosses_cxl(&self, range: &AddressRange) -> bool {
+        let windows = self.cxl.iter().flat_map(|cxl| cxl.root.claimed.iter().copied());
+        let regions =
+            self.cxl.iter().flat_map(|cxl| cxl.tree.regions.iter().map(|one| (one.start, one.size)));
+        let mut taken =
+            windows.chain(regions).filter_map(|(start, size)| AddressRange::from_base_size(start, size));
+        taken.any(|taken| taken.overlaps(range) && !taken.covers(range))
+    }
+
     fn probe_kmem(&mut self, device: &DaxDevice) -> Kmem {
         let Some(node) = device.node else { return Kmem::NoNode };
         let known = self.tiers.distance.contains_key(&node);
@@ -280,7 +291,8 @@ impl State<'_> {
             self.tiers.distance.insert(node, found.unwrap_or(AbstractDistance::KMEM));
         }
         let occupied = || self.added.iter().any(|added| added.range.overlaps(&range));
-        let refused = if !self.memory_map.can_be_claimed(&range, self.kernel) || occupied() {
+        let free = self.memory_map.can_be_claimed(&range, self.kernel) && !self.crosses_cxl(&range);
+        let refused = if !free || occupied() {
             Some(Kmem::Busy)
         } else {
             let adder = Adder::Kmem(device.parent, Some(device.memmap_on_memory));

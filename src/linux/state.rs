@@ -10,7 +10,7 @@ use super::demotion::Demotion;
 use super::fallback::{Loads, Ranking};
 use super::hmat::Crash;
 use super::interleave::Weights;
-use super::kernel::Kernel;
+use super::kernel::{Kernel, Version};
 use super::memory_map::{MapFailure, MemoryMap};
 use super::movable;
 use super::moved::Origin;
@@ -275,7 +275,11 @@ impl<'a> State<'a> {
         if self.loaded.contains(&name) {
             return false;
         }
+        // What the modules of Debian's kernels name as their needs.
+        let latest = self.kernel.version == Version::V7_2;
         let needs: &[&str] = match name.as_str() {
+            "cxl_acpi" if latest => &["cxl_core", "cxl_pmem"],
+            "dax_cxl" if latest => &["cxl_core", "dax_hmem"],
             "cxl_acpi" | "cxl_port" | "dax_cxl" => &["cxl_core"],
             "cxl_mem" => &["cxl_core", "cxl_port"],
             // The memory devices that it finds are attached by the other (seen on 7.2.12).

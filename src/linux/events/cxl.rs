@@ -307,9 +307,12 @@ impl State<'_> {
         for position in 0..region.targets.len() {
             let Some(cxl) = &mut self.cxl else { return Ok(()) };
             let Some(decoder) = cxl.detach(name, position) else { continue };
+            let left = cxl.region(name).and_then(|region| region.targets.get(position)) == Some(&None);
             let freed = cxl.set_share(&decoder, ByteCount(0));
-            let change = Change::TargetDetached { region: name.to_owned(), decoder: decoder.clone() };
-            self.changed(change, Reason::new(rules::REGION_TARGET_LEFT));
+            if left {
+                let change = Change::TargetDetached { region: name.to_owned(), decoder: decoder.clone() };
+                self.changed(change, Reason::new(rules::REGION_TARGET_LEFT));
+            }
             freed.map_err(refuse(format!("{decoder}/dpa_size")))?;
         }
         self.drop_region(name);

@@ -23,7 +23,7 @@ pub struct CxlPlatform {
     pub link: Option<PciLink>,
     /// The answer of the QoS method.
     pub qtg: Option<QtgReply>,
-    /// Whether the machine is QEMU's; without it, the ids in the CEDT tell.
+    /// Whether the machine is QEMU's; without it, the ids in the CEDT and the MADT tell.
     pub emulated: Option<bool>,
 }
 
@@ -38,8 +38,12 @@ impl CxlPlatform {
     /// Whether the machine is QEMU's.
     #[must_use]
     pub fn is_emulated(&self, topology: &Topology<'_>) -> bool {
-        let by_ids = || topology.windows.as_ref().is_some_and(|windows| windows.oem == QEMU);
-        self.emulated.unwrap_or_else(by_ids)
+        // An initrd may have replaced the CEDT; the MADT is seldom replaced.
+        let ids = || {
+            let windows = topology.windows.as_ref().map(|windows| windows.oem);
+            [windows, topology.processors.as_ref().map(|processors| processors.oem)]
+        };
+        self.emulated.unwrap_or_else(|| ids().contains(&Some(QEMU)))
     }
 
     /// The link at a PCI function, and whether that is only what the emulator has by default.

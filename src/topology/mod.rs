@@ -83,6 +83,13 @@ impl<'a> TableBytes<'a> {
         self.memory.get(8).copied().unwrap_or_default()
     }
 
+    /// The ids of who made the table: OEM id and OEM table id.
+    #[must_use]
+    pub fn oem(&self) -> ([u8; 6], [u8; 8]) {
+        let id = self.from(10).first_chunk().copied().unwrap_or_default();
+        (id, self.from(16).first_chunk().copied().unwrap_or_default())
+    }
+
     /// The declared length in bytes.
     #[must_use]
     pub const fn length(&self) -> usize {

@@ -14,6 +14,8 @@ pub struct Processors {
     pub entries: Vec<Processor>,
     /// How the chain of structures ended; also unknown when the last processor is.
     pub end: End,
+    /// The ids of who made the table: OEM id and OEM table id.
+    pub oem: ([u8; 6], [u8; 8]),
 }
 
 /// One processor of the MADT.
@@ -61,6 +63,6 @@ impl Processors {
                 None => cut = Some(link.source),
             }
         }
-        Self { entries, end: cut.map_or(chain.end, End::Unknown) }
+        Self { entries, end: cut.map_or(chain.end, End::Unknown), oem: table.oem() }
     }
 }

@@ -77,10 +77,6 @@ impl Windows {
     pub fn read(table: &TableBytes<'_>) -> Self {
         let mut chain = Chain::<Medium>::new(*table, Cedt::FIXED);
         let entries = chain.by_ref().map(|(link, at)| Entry::read(table, link, at)).collect();
-        let oem = (
-            table.from(10).first_chunk().copied().unwrap_or_default(),
-            table.from(16).first_chunk().copied().unwrap_or_default(),
-        );
-        Self { length: table.length(), entries, end: chain.end, oem }
+        Self { length: table.length(), entries, end: chain.end, oem: table.oem() }
     }
 }

@@ -1,8 +1,9 @@
 //! The CXL hierarchy of a described machine: what Linux finds below its host bridges, numbered in the order of the file.
 
-use super::text::{Place, Size};
+use super::text::{Link, Place, Size};
 use super::{Bridge, DecoderText, HdmText, Machine};
 use anyhow::{Context, Result, bail, ensure};
+use memtopo::bundle::paths::CdatOwner;
 use memtopo::region::{Granularity, Ways};
 use memtopo::tables::hdm::{HdmCapability, HdmControl, HdmDecoder, HdmGlobalControl};
 use memtopo::tables::wire::Reserved;
@@ -26,6 +27,17 @@ impl Machine {
         Builder { machine: self, tree: CxlTree::default(), functions: self.functions()?, next: 1 }
             .build()
             .map(Some)
+    }
+
+    /// Whose the CDAT is that is built with a name.
+    pub(crate) fn cdat_owner(&self, name: &str) -> Option<CdatOwner> {
+        let name = name.strip_prefix("CDAT_")?;
+        if let Some(index) = self.devices.iter().position(|device| device.name == name) {
+            return Some(CdatOwner::Memdev(format!("mem{index}")));
+        }
+        let index = self.switches.iter().position(|switch| switch.name == name)?;
+        let (upstream, _) = self.functions().ok()?.switches.get(index)?.clone()?;
+        Some(CdatOwner::Function(upstream))
     }
 
     /// The PCI functions of everything below the bridges, as a firmware numbers buses: depth first, ports in order.
@@ -135,6 +147,7 @@ impl Builder<'_> {
             // What is below a bridge of CXL 1.1 has no port.
             let Some((parent, function)) = self.above(below, 0).with_context(place)? else { continue };
             let endpoint = self.name("endpoint");
+            self.link(device.link, [self.functions.devices[index].clone(), Some(function.clone())]);
             self.port(endpoint.clone(), PortKind::Endpoint, Some(name), Some((parent, function)));
             self.registers(&endpoint, &[], &device.hdm, &device.decoder).with_context(place)?;
         }
@@ -172,6 +185,13 @@ impl Builder<'_> {
         let port = self.tree.ports.iter_mut().find(|known| known.name == port);
         if let Some(port) = port.filter(|port| port.dports.iter().all(|known| known.id != id)) {
             port.dports.push(Dport { id, device });
+        }
+    }
+
+    /// The link between two functions, as both show it.
+    fn link(&mut self, own: Option<Link>, functions: [Option<String>; 2]) {
+        if let Some(Link(link)) = own.or(self.machine.link) {
+            self.tree.links.extend(functions.into_iter().flatten().map(|function| (function, link)));
         }
     }
 
@@ -226,6 +246,7 @@ impl Builder<'_> {
             Some(name) => name,
             None => {
                 let name = self.name("port");
+                self.link(switch.link, [Some(upstream.clone()), Some(parent.1.clone())]);
                 self.port(name.clone(), PortKind::Switch, Some(upstream), Some(parent));
                 self.registers(&name, &switch.ports, &switch.hdm, &switch.decoder)
                     .with_context(|| format!("switch {}", switch.name))?;

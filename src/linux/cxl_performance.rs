@@ -547,6 +547,7 @@ fn explain(handle: DsmasHandle, range: &DeviceRange, path: &Path, classes: &Clas
         own.write_bandwidth
     );
     let mut facts = path.facts.clone();
+    facts.push(Fact::at(range.source, "DSMAS handle", u64::from(handle.0)));
     facts.extend(of_table(&range.coordinates, &range.figures));
     Reason::new(rules::CXL_DEVICE_FIGURES).with(facts).because(detail)
 }

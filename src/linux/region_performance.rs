@@ -98,8 +98,8 @@ pub struct RegionDistance {
     pub kernel: AbstractDistance,
     /// The one that it would give if it took latencies of links for what they are.
     pub physical: Option<AbstractDistance>,
-    /// Why.
-    pub reason: Reason,
+    /// Why: the figures of the devices, their sum, the distance.
+    pub reasons: Vec<Reason>,
 }
 
 impl State<'_> {
@@ -180,9 +180,10 @@ impl State<'_> {
             if let Some((_, other)) = physical.as_ref().filter(|(distance, _)| *distance != kernel) {
                 detail = format!("{detail}; with links in nanoseconds {other}");
             }
-            let reason = Reason::new(rules::TIER_REGION).because(detail);
+            let mut reasons = figures.reasons;
+            reasons.push(Reason::new(rules::TIER_REGION).because(detail));
             let physical = physical.map(|(distance, _)| distance);
-            return Ok(Some(RegionDistance { kernel, physical, reason }));
+            return Ok(Some(RegionDistance { kernel, physical, reasons }));
         }
         Ok(None)
     }
@@ -205,7 +206,9 @@ impl State<'_> {
         match self.region_distance(node) {
             Ok(found) => {
                 let found = found?;
-                self.notes.reason(Subject::Tier(node), found.reason);
+                for reason in found.reasons {
+                    self.notes.reason(Subject::Tier(node), reason);
+                }
                 Some(found.kernel)
             }
             Err(missing) => {

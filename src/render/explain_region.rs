@@ -1,5 +1,6 @@
 //! Why a CXL region is as the plan says, and how an address finds its device: window, decoders, devices, DAX.
 
+use super::plan_performance;
 use super::plan_text::{self, Rounded};
 use super::style::{Colour, Style};
 use super::translate::{Identity, byte_text};
@@ -75,6 +76,9 @@ pub(super) fn parts<W: Write>(
         Err(why) => {
             writeln!(out, "{}: none can be told: {why}", colour.paint(Style::Title, "addresses"))?;
         }
+    }
+    if let Some(cxl) = &plan.cxl {
+        plan_performance::explain(out, &cxl.performance, &region.name, colour)?;
     }
     let number = region.name.trim_start_matches("region");
     let mut devices = plan.devices.iter().flatten();

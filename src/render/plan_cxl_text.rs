@@ -25,7 +25,7 @@ pub(crate) fn cxl_text<W: Write>(
         region(out, one, colour)?;
     }
     if let Some(cxl) = cxl {
-        plan_performance::text(out, &cxl.performance)?;
+        plan_performance::text(out, &cxl.performance, colour)?;
     }
     for device in devices {
         write!(out, "{}", colour.paint(Style::Title, &device.name))?;

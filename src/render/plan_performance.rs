@@ -1,11 +1,14 @@
 //! Speed of CXL devices and regions: as JSON, and as lines for people.
 
 use super::json::JsonWriter;
+use super::plan_text;
+use super::style::{Colour, Style};
 use crate::linux::coordinates::Coordinates;
 use crate::linux::cxl_performance::{Lack, PartitionPerformance};
 use crate::linux::performance_plan::{DeviceFigures, PerformancePlan, RegionFiguresPlan, RegionValues};
 use crate::linux::reason::Reason;
 use crate::linux::tiers::AbstractDistance;
+use alloc::vec::Vec;
 use core::fmt::{self, Write};
 
 type Json<W> = JsonWriter<W>;
@@ -158,19 +161,43 @@ impl fmt::Display for Figures<'_> {
     }
 }
 
+/// Prints the figures of one region and how they came to be.
+pub(crate) fn explain<W: Write>(
+    out: &mut W,
+    plan: &PerformancePlan,
+    region: &str,
+    colour: Colour,
+) -> fmt::Result {
+    let Some(region) = plan.regions.iter().find(|known| known.name == region) else { return Ok(()) };
+    let title = colour.paint(Style::Title, "latency and bandwidth");
+    match &region.figures {
+        Ok(values) => {
+            write!(out, "{title}: ")?;
+            line(out, values)?;
+            let reasons: Vec<&Reason> = values.reasons.iter().collect();
+            let mut groups = reasons.chunk_by(|one, other| one.rule == other.rule);
+            groups.try_for_each(|same| plan_text::explain(out, "figures", same, colour))
+        }
+        Err(Lack::Kernel(reason)) => plan_text::explain(out, "latency and bandwidth", &[reason], colour),
+        Err(Lack::Untold(missing)) => writeln!(out, "{title}: cannot be told without {missing}"),
+    }
+}
+
 /// Writes a line for every device and region of which something is known, and what was taken for granted.
-pub(crate) fn text<W: Write>(out: &mut W, plan: &PerformancePlan) -> fmt::Result {
+pub(crate) fn text<W: Write>(out: &mut W, plan: &PerformancePlan, colour: Colour) -> fmt::Result {
     for device in &plan.devices {
         let Ok(memory) = &device.memory else { continue };
         for (name, partition) in [("ram", &memory.ram), ("pmem", &memory.pmem)] {
             let (Some(partition), Some(serial)) = (partition, device.serial) else { continue };
             let [_, cpu] = &partition.classes;
-            writeln!(out, "device {serial}  {name}, QoS class {}, {}", partition.class, Figures(cpu))?;
+            write!(out, "{}", colour.paint(Style::Title, format_args!("device {serial}")))?;
+            writeln!(out, "  {name}, QoS class {}, {}", partition.class, Figures(cpu))?;
         }
     }
     for region in &plan.regions {
         let Ok(values) = &region.figures else { continue };
-        line(out, region, values)?;
+        write!(out, "{}  ", colour.paint(Style::Title, &region.name))?;
+        line(out, values)?;
     }
     for assumed in &plan.assumed {
         writeln!(out, "assumed of QEMU: {assumed}")?;
@@ -178,11 +205,12 @@ pub(crate) fn text<W: Write>(out: &mut W, plan: &PerformancePlan) -> fmt::Result
     Ok(())
 }
 
-fn line<W: Write>(out: &mut W, region: &RegionFiguresPlan, values: &RegionValues) -> fmt::Result {
+/// The figures of a region, the tier that they are worth, and both as they would be without the mix of units.
+fn line<W: Write>(out: &mut W, values: &RegionValues) -> fmt::Result {
     let ([_, own], [_, physical]) = (&values.classes, &values.physical);
-    write!(out, "{}  {}", region.name, Figures(own))?;
+    write!(out, "{}", Figures(own))?;
     if let Some(distance) = values.distance {
-        write!(out, ", memory_tier{}", distance.tier().printed())?;
+        write!(out, ", worth memory_tier{}", distance.tier().printed())?;
     }
     if own != physical {
         let RegionValues { distance, physical_distance, .. } = values;

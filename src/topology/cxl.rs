@@ -40,6 +40,21 @@ pub struct PciLink {
 }
 
 impl PciLink {
+    /// A link in short: `32x16` for 16 lanes of 32 GT/s, `32x16:256` where flits have 256 bytes (or 68), `2.5x1`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (link, flit) = text.split_once(':').map_or((text, None), |(link, flit)| (link, Some(flit)));
+        let flit = match flit {
+            None => None,
+            Some("68") => Some(false),
+            Some("256") => Some(true),
+            Some(_) => return None,
+        };
+        let (speed, width) = link.split_once('x')?;
+        let width: u32 = width.parse().ok().filter(|width| (1..=32).contains(width))?;
+        Some(Self { speed: Self::parse_speed(speed)?, width: LaneCount(width), flit })
+    }
+
     /// The speed that sysfs prints in `current_link_speed`: `32.0 GT/s PCIe`.
     #[must_use]
     pub fn parse_speed(text: &str) -> Option<MegatransfersPerSecond> {
@@ -341,6 +356,13 @@ mod tests {
         assert_eq!(speed("64"), Some(64000));
         for other in ["Unknown", "", "0.0 GT/s PCIe", "2.55 GT/s", "-8.0 GT/s"] {
             assert_eq!(speed(other), None, "{other}");
+        }
+        let link = |text| PciLink::parse(text).map(|link| (link.speed.0, link.width.0, link.flit));
+        assert_eq!(link("32x16"), Some((32000, 16, None)));
+        assert_eq!(link("2.5x1:68"), Some((2500, 1, Some(false))));
+        assert_eq!(link("64x8:256"), Some((64000, 8, Some(true))));
+        for other in ["32", "x16", "32x", "32x0", "32x33", "32x16:", "32x16:64", "0x16", "32x-1"] {
+            assert_eq!(link(other), None, "{other}");
         }
     }
 

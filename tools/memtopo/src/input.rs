@@ -5,13 +5,15 @@ use crate::cxl_input::CxlInput;
 use crate::spec::Machine;
 use anyhow::{Context, Result, ensure};
 use memtopo::bundle::memory_map::{self, FirmwareMap, MapEntry, MapForm, MapKind};
-use memtopo::bundle::paths::{SysfsFile, sysfs_file, table_name};
+use memtopo::bundle::paths::{CdatOwner, SysfsFile, cdat_owner, sysfs_file, table_name};
 use memtopo::bundle::{BundledTable, Container, Hint, ReadOptions, TableSet};
 use memtopo::error::Cause;
+use memtopo::linux::qos::QtgReply;
 use memtopo::range::AddressRange;
 use memtopo::tables::e820::E820Type;
 use memtopo::topology::TableBytes;
 use memtopo::units::{ByteCount, PhysAddr, Signature};
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -41,6 +43,10 @@ pub(crate) struct Loaded {
     pub(crate) cxl: CxlInput,
     /// The map of a machine description.
     described: Option<FirmwareMap>,
+    /// CDATs of a machine description, by name.
+    owners: BTreeMap<String, CdatOwner>,
+    /// What a machine description says of the QoS method.
+    pub(crate) qtg: Option<QtgReply>,
     options: ReadOptions,
 }
 
@@ -145,12 +151,15 @@ impl Loaded {
     }
 
     fn machine(&mut self, name: &str, machine: &Machine) -> Result<()> {
+        self.qtg = machine.qtg();
         if let Some(tree) = machine.tree()? {
             self.cxl.describe(name, tree);
         }
         for built in machine.build()? {
             let hint = Some(if built.name.starts_with("CDAT") { Hint::Cdat } else { Hint::Tables });
+            let owner = machine.cdat_owner(&built.name);
             let named = Named { name: format!("{name}: {}", built.name), bytes: built.bytes };
+            self.owners.extend(owner.map(|owner| (named.name.clone(), owner)));
             self.files.push(File { named, hint, named_by_user: true });
         }
         let entry = |(index, (range, special)): (usize, (_, bool))| MapEntry {
@@ -162,6 +171,11 @@ impl Loaded {
         entries.sort_by_key(|entry| entry.range);
         self.described = Some(FirmwareMap { form: MapForm::E820Entries, entries });
         Ok(())
+    }
+
+    /// Which device or switch the CDAT of this name is of.
+    pub(crate) fn owner(&self, name: &str) -> Option<CdatOwner> {
+        self.owners.get(name).cloned().or_else(|| cdat_owner(name))
     }
 
     /// The tables in all inputs.

@@ -19,7 +19,7 @@ fn machine(window: &str, sizes: [&str; 6]) -> String {
         write!(
             toml,
             "[[bridge]]\nuid = {uid}\nbus = {}\nregisters = {}\nroot_ports = [0, 1]\ndomain = {}\n\
-             [[switch]]\nname = \"s{uid}\"\nbelow = \"{uid}/0\"\nports = [0, 1]\nlink = {{ speed = 32, width = 16 }}\n\
+             [[switch]]\nname = \"s{uid}\"\nbelow = \"{uid}/0\"\nports = [0, 1]\nlink = \"32x16\"\n\
              [[switch.path]]\nfrom = \"upstream\"\nto = \"any\"\nlatency_ns = 30\nbandwidth_mb_s = 60000\n",
             0x20 + bridge * 0x20,
             0xfe00_0000_u64 + 0x1_0000 * bridge as u64,
@@ -32,7 +32,7 @@ fn machine(window: &str, sizes: [&str; 6]) -> String {
             let index = bridge * 3 + place;
             write!(
                 toml,
-                "[[device]]\nname = \"d{index}\"\nbelow = \"{below}\"\nserial = {}\nlink = {{ speed = 32, width = 16 }}\n\
+                "[[device]]\nname = \"d{index}\"\nbelow = \"{below}\"\nserial = {}\nlink = \"32x16\"\n\
                  [[device.memory]]\nsize = \"{}\"\nlatency_ns = {}\nbandwidth_mb_s = {}\n",
                 index + 1,
                 sizes[index],

@@ -5,7 +5,6 @@ use crate::args::{Machine, number};
 use crate::input::Loaded;
 use anyhow::{Context, Result, bail, ensure};
 use memtopo::bundle::memory_map::{FirmwareMap, MapEntry, MapForm, MapKind};
-use memtopo::bundle::paths::cdat_owner;
 use memtopo::bundle::{BundledTable, Container, TableSet};
 use memtopo::linux::added::MemoryDevice;
 use memtopo::linux::kernel::CpuVendor;
@@ -19,7 +18,7 @@ use memtopo::tables::srat::{Entry, MemoryFlags, Srat};
 use memtopo::topology::cxl::PciLink;
 use memtopo::topology::device_tables::DeviceTable;
 use memtopo::topology::{TableBytes, Topology};
-use memtopo::units::{ApicId, ByteCount, LaneCount, PhysAddr, ProximityDomain, Signature};
+use memtopo::units::{ApicId, ByteCount, PhysAddr, ProximityDomain, Signature};
 
 /// Reads the machine that the options name and hands it to `work`.
 pub(crate) fn machine<T>(args: &Machine, work: impl FnOnce(Inputs<'_>) -> Result<T>) -> Result<T> {
@@ -38,7 +37,7 @@ pub(crate) fn machine<T>(args: &Machine, work: impl FnOnce(Inputs<'_>) -> Result
     ensure!(!tables.is_empty(), "the inputs hold no ACPI table");
     let mut topology = Topology::read(tables.iter().copied());
     topology.cxl = loaded.cxl.tree()?;
-    topology.device_tables = device_tables(&set);
+    topology.device_tables = device_tables(&loaded, &set);
     let map = match loaded.memory_map(args.memory_map.as_deref())? {
         Some(map) => map,
         None => {
@@ -48,7 +47,9 @@ pub(crate) fn machine<T>(args: &Machine, work: impl FnOnce(Inputs<'_>) -> Result
             assumed_map(&set)?
         }
     };
-    let kernel = kernel(args)?;
+    let mut kernel = kernel(args)?;
+    let qtg = &mut kernel.platform.cxl.qtg;
+    *qtg = qtg.take().or_else(|| loaded.qtg.clone());
     let devices = args.memory_device.iter().map(|text| memory_device(text)).collect::<Result<Vec<_>>>()?;
     work(Inputs { topology: &topology, memory_map: &map, memory_devices: &devices, kernel: &kernel })
 }
@@ -79,12 +80,12 @@ fn kernel_tables<'s>(loaded: &'s Loaded, set: &'s TableSet<'_>) -> Vec<TableByte
     tables
 }
 
-/// The CDATs, each with the device that the name of its file tells.
-fn device_tables<'s>(set: &'s TableSet<'_>) -> Vec<DeviceTable<'s>> {
+/// The CDATs, each with its device.
+fn device_tables<'s>(loaded: &Loaded, set: &'s TableSet<'_>) -> Vec<DeviceTable<'s>> {
     let cdats = set.tables().iter().filter(|table| table.format == Format::Cdat);
     let with_owner = |table: &'s BundledTable<'_>| {
         let name = set.input_of(table).map_or("", |input| input.name.as_str());
-        let owner = cdat_owner(name);
+        let owner = loaded.owner(name);
         if owner.is_none() {
             eprintln!("memtopo: note: {name}: its name does not tell which device has this CDAT");
         }
@@ -124,6 +125,12 @@ fn kernel(args: &Machine) -> Result<Kernel> {
     Ok(kernel)
 }
 
+/// Addresses as START-END, without END itself.
+fn addresses(text: &str) -> Result<AddressRange> {
+    let (start, end) = text.split_once('-').context("expected START-END, without END itself")?;
+    Ok(AddressRange::new(PhysAddr(parse(start)?), PhysAddr(parse(end)?)))
+}
+
 /// One `--platform` fact.
 fn platform(kernel: &mut Kernel, fact: &str) -> Result<()> {
     let (key, value) = fact.split_once('=').context("expected KEY=VALUE")?;
@@ -149,10 +156,11 @@ fn platform(kernel: &mut Kernel, fact: &str) -> Result<()> {
             let (apic, cache) = value.split_once(':').context("expected APIC_ID:CACHE_ID")?;
             platform.cache_ids.push((ApicId(id(apic)?), id(cache)?));
         }
-        "reserved" => {
-            let (start, end) = value.split_once('-').context("expected START-END, without END itself")?;
-            platform.reserved.push(AddressRange::new(PhysAddr(parse(start)?), PhysAddr(parse(end)?)));
-        }
+        "reserved" => platform.reserved.push(addresses(value)?),
+        "kernel_image" => platform.kernel_image = Some(addresses(value)?),
+        "initrd" => platform.initrd = Some(addresses(value)?),
+        "acpi_tables" => platform.tables.push(addresses(value)?),
+        "gib_pages" => platform.gib_pages = Some(yes()?),
         "rereads_hmat" => kernel.switches.rereads_hmat = yes()?,
         "max_nodes" => kernel.config.max_nodes = id(value)?,
         "cxl_link" => match value.split_once('=') {
@@ -177,21 +185,10 @@ fn platform(kernel: &mut Kernel, fact: &str) -> Result<()> {
     Ok(())
 }
 
-/// A PCIe link as speed and width, with the size of a flit where it is not that of the speed: `32x16`, `2.5x1`,
-/// `32x16:256`.
+/// A PCIe link as speed and width, with the size of a flit where it is not that of the speed.
 fn pci_link(text: &str) -> Result<PciLink> {
     let expected = || format!("expected GT/s x LANES, as in 32x16 or 32x16:256, found {text:?}");
-    let (link, flit) = text.split_once(':').map_or((text, None), |(link, flit)| (link, Some(flit)));
-    let (speed, width) = link.split_once('x').with_context(expected)?;
-    let flit = match flit {
-        None => None,
-        Some("68") => Some(false),
-        Some("256") => Some(true),
-        Some(other) => bail!("expected flits of 68 or 256 bytes, found {other:?}"),
-    };
-    let speed = PciLink::parse_speed(speed).with_context(expected)?;
-    let width: u32 = width.parse().ok().filter(|width| (1..=32).contains(width)).with_context(expected)?;
-    Ok(PciLink { speed, width: LaneCount(width), flit })
+    PciLink::parse(text).with_context(expected)
 }
 
 /// The answer of the QoS method: the largest group and the list, `1:0` or `3:2,1`, or `none`.

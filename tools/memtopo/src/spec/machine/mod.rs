@@ -8,6 +8,7 @@ mod tree;
 
 use crate::input::address_range;
 use anyhow::{Context, Result};
+use memtopo::linux::qos::QtgReply;
 use memtopo::range::AddressRange;
 use serde::Deserialize;
 pub(crate) use text::{Cell, Range, Size};
@@ -35,6 +36,10 @@ pub(crate) struct Machine {
     /// CXL switches, each with a CDAT.
     #[serde(default, rename = "switch")]
     switches: Vec<Switch>,
+    /// The CXL links that have none of their own: `"32x16"`.
+    link: Option<text::Link>,
+    /// The QoS groups that the platform prefers for all CXL memory, best first; none for one without that method.
+    qtg: Option<Vec<u16>>,
     /// Who made the tables.
     #[serde(default)]
     identity: IdentityText,
@@ -263,8 +268,8 @@ struct Device {
     below: Option<text::Place>,
     /// Its serial number.
     serial: Option<u64>,
-    /// Its PCIe link.
-    link: Option<Link>,
+    /// The link to the port above: `"32x16"`, 16 lanes of 32 GT/s.
+    link: Option<text::Link>,
     /// What its decoders are able to do.
     hdm: Option<HdmText>,
     /// Its decoders as firmware left them, by index.
@@ -321,11 +326,11 @@ struct Switch {
     name: String,
     /// Where it is plugged in: `BRIDGE_UID/PORT` or `SWITCH/PORT`.
     below: Option<text::Place>,
+    /// The link to the port above.
+    link: Option<text::Link>,
     /// PCIe port numbers of its downstream ports.
     #[serde(default)]
     ports: Vec<u32>,
-    /// The PCIe link of its upstream port.
-    link: Option<Link>,
     /// What its decoders are able to do. A switch with one port has none unless this or a decoder is given.
     hdm: Option<HdmText>,
     /// Its decoders as firmware left them, by index.
@@ -334,18 +339,6 @@ struct Switch {
     /// Paths through it.
     #[serde(default)]
     path: Vec<Path>,
-}
-
-/// A PCIe link as it was negotiated.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Link {
-    /// GT/s of a lane: 2.5, 5, 8, 16, 32, 64.
-    speed: f64,
-    /// Lanes.
-    width: u8,
-    /// Whether it moves flits of 256 bytes; links of 64 GT/s do.
-    flit: Option<bool>,
 }
 
 /// A path through a switch, in both directions.
@@ -386,6 +379,13 @@ impl Machine {
             let range = |range: &Range| address_range(range.start, range.size);
             domain.memory.iter().filter_map(range).map(|range| (range, domain.specific_purpose))
         })
+    }
+
+    /// What the platform answers when it is asked for a QoS group, as far as it is described.
+    pub(crate) fn qtg(&self) -> Option<QtgReply> {
+        let groups = self.qtg.clone()?;
+        let largest = groups.iter().copied().max().unwrap_or_default();
+        Some(if groups.is_empty() { QtgReply::None } else { QtgReply::Groups { largest, groups } })
     }
 
     /// The tables of the machine: APIC, SRAT, SLIT, HMAT, CEDT, as far as there is something to say, and the

@@ -1,6 +1,7 @@
 //! The grammar of the values in a machine description.
 
 use memtopo::tables::srat;
+use memtopo::topology::cxl::PciLink;
 use memtopo::units::{AcpiUid, PciSegment};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
@@ -134,6 +135,18 @@ impl<'de> Deserialize<'de> for Cell {
         } else {
             Err(D::Error::custom(format!("{value} is no latency or bandwidth")))
         }
+    }
+}
+
+/// A PCIe link: `"32x16"`, with `:68` or `:256` for the bytes in a flit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Link(pub(crate) PciLink);
+
+impl<'de> Deserialize<'de> for Link {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bad = || D::Error::custom(format!("{text:?} is no link: write 32x16 for 16 lanes of 32 GT/s"));
+        PciLink::parse(&text).map(Self).ok_or_else(bad)
     }
 }
 

@@ -1,14 +1,15 @@
 //! The CXL hierarchy of a described machine: what Linux finds below its host bridges, numbered in the order of the file.
 
-use super::text::{Place, Size};
-use super::{Bridge, DecoderText, HdmText, Link, Machine, Switch};
+use super::text::{Link, Place, Size};
+use super::{Bridge, DecoderText, HdmText, Machine};
 use anyhow::{Context, Result, bail, ensure};
+use memtopo::bundle::paths::CdatOwner;
 use memtopo::region::{Granularity, Ways};
 use memtopo::tables::hdm::{HdmCapability, HdmControl, HdmDecoder, HdmGlobalControl};
 use memtopo::tables::wire::Reserved;
-use memtopo::topology::cxl::{CxlTree, Decoder, Dport, Memdev, PciLink, Port, PortKind, TargetType};
+use memtopo::topology::cxl::{CxlTree, Decoder, Dport, Memdev, Port, PortKind, TargetType};
 use memtopo::topology::cxl_registers::PortRegisters;
-use memtopo::units::{ByteCount, LaneCount, MegatransfersPerSecond, PhysAddr};
+use memtopo::units::{ByteCount, PhysAddr};
 
 /// What the decoder of a port without registers shows: a page.
 const PASSTHROUGH_GRANULARITY: ByteCount = ByteCount(4096);
@@ -28,14 +29,15 @@ impl Machine {
             .map(Some)
     }
 
-    /// The port that a switch is in the hierarchy; `None` for one with no device below it.
-    pub(super) fn port_of<'t>(&self, switch: &Switch, tree: &'t CxlTree) -> Result<Option<&'t Port>> {
-        let functions = self.functions()?;
-        let found = self.switches.iter().position(|known| known.name == switch.name);
-        let function = found.and_then(|at| functions.switches[at].as_ref());
-        Ok(function.and_then(|(upstream, _)| {
-            tree.ports.iter().find(|port| port.host.as_deref() == Some(upstream.as_str()))
-        }))
+    /// Whose the CDAT is that is built with a name.
+    pub(crate) fn cdat_owner(&self, name: &str) -> Option<CdatOwner> {
+        let name = name.strip_prefix("CDAT_")?;
+        if let Some(index) = self.devices.iter().position(|device| device.name == name) {
+            return Some(CdatOwner::Memdev(format!("mem{index}")));
+        }
+        let index = self.switches.iter().position(|switch| switch.name == name)?;
+        let (upstream, _) = self.functions().ok()?.switches.get(index)?.clone()?;
+        Some(CdatOwner::Function(upstream))
     }
 
     /// The PCI functions of everything below the bridges, as a firmware numbers buses: depth first, ports in order.
@@ -144,9 +146,8 @@ impl Builder<'_> {
             let Some(below) = &device.below else { continue };
             // What is below a bridge of CXL 1.1 has no port.
             let Some((parent, function)) = self.above(below, 0).with_context(place)? else { continue };
-            let ends = [self.functions.devices[index].clone(), Some(function.clone())];
-            self.link(device.link, ends).with_context(place)?;
             let endpoint = self.name("endpoint");
+            self.link(device.link, [self.functions.devices[index].clone(), Some(function.clone())]);
             self.port(endpoint.clone(), PortKind::Endpoint, Some(name), Some((parent, function)));
             self.registers(&endpoint, &[], &device.hdm, &device.decoder).with_context(place)?;
         }
@@ -187,18 +188,11 @@ impl Builder<'_> {
         }
     }
 
-    /// Notes the link between two functions at both of them.
-    fn link(&mut self, link: Option<Link>, ends: [Option<String>; 2]) -> Result<()> {
-        let Some(Link { speed, width, flit }) = link else { return Ok(()) };
-        let known = [2.5, 5.0, 8.0, 16.0, 32.0, 64.0].iter().zip([2500, 5000, 8000, 16000, 32000, 64000]);
-        let speed = known
-            .filter(|(number, _)| **number == speed)
-            .map(|(_, speed)| MegatransfersPerSecond(speed))
-            .next()
-            .with_context(|| format!("link.speed: expected 2.5, 5, 8, 16, 32 or 64, found {speed}"))?;
-        let link = PciLink { speed, width: LaneCount(u32::from(width)), flit };
-        self.tree.links.extend(ends.into_iter().flatten().map(|function| (function, link)));
-        Ok(())
+    /// The link between two functions, as both show it.
+    fn link(&mut self, own: Option<Link>, functions: [Option<String>; 2]) {
+        if let Some(Link(link)) = own.or(self.machine.link) {
+            self.tree.links.extend(functions.into_iter().flatten().map(|function| (function, link)));
+        }
     }
 
     /// Whether what a place is on is there.
@@ -252,8 +246,7 @@ impl Builder<'_> {
             Some(name) => name,
             None => {
                 let name = self.name("port");
-                let ends = [Some(upstream.clone()), Some(parent.1.clone())];
-                self.link(switch.link, ends).with_context(|| format!("switch {}", switch.name))?;
+                self.link(switch.link, [Some(upstream.clone()), Some(parent.1.clone())]);
                 self.port(name.clone(), PortKind::Switch, Some(upstream), Some(parent));
                 self.registers(&name, &switch.ports, &switch.hdm, &switch.decoder)
                     .with_context(|| format!("switch {}", switch.name))?;

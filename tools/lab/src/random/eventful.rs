@@ -129,7 +129,7 @@ fn roomy(prng: &mut Prng, seed: u64) -> Machine {
     let mut machine = generate::machine(seed);
     let mut next = seed;
     while machine.mebibytes < 1024 || machine.options.iter().any(|option| option.starts_with("mem=")) {
-        next = prng.number() ^ next;
+        next ^= prng.number();
         machine = generate::machine(next);
     }
     machine.modules.clear();

@@ -365,9 +365,7 @@ impl Figures {
 fn cdats(machine: &Machine) -> Result<Vec<Built>> {
     let header = CdatHeader::new(2, 0);
     let mut built = Vec::new();
-    // In the hierarchy devices and switches have names of their own.
-    let tree = machine.tree()?.unwrap_or_default();
-    for (index, device) in machine.devices.iter().enumerate() {
+    for device in &machine.devices {
         let place = || format!("device {}", device.name);
         let mut bytes = Vec::new();
         let mut writer = CdatWriter::new(&mut bytes, &header);
@@ -398,8 +396,7 @@ fn cdats(machine: &Machine) -> Result<Vec<Built>> {
             base = base.checked_add(memory.size.0).with_context(place)?;
         }
         writer.finish(Seal::Fill)?;
-        let name = tree.memdevs.get(index).map_or(&device.name, |memdev| &memdev.name);
-        built.push(finished(&format!("CDAT_{name}"), bytes));
+        built.push(finished(&format!("CDAT_{}", device.name), bytes));
     }
     for switch in &machine.switches {
         let mut bytes = Vec::new();
@@ -425,9 +422,7 @@ fn cdats(machine: &Machine) -> Result<Vec<Built>> {
             writer.push_sslbis(&SslbisHeader::new(data_type, unit), &entries)?;
         }
         writer.finish(Seal::Fill)?;
-        let port = machine.port_of(switch, &tree)?;
-        let name = port.map_or(&switch.name, |port| &port.name);
-        built.push(finished(&format!("CDAT_{name}"), bytes));
+        built.push(finished(&format!("CDAT_{}", switch.name), bytes));
     }
     Ok(built)
 }

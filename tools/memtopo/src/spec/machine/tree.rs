@@ -1,7 +1,7 @@
 //! The CXL hierarchy of a described machine: what Linux finds below its host bridges, numbered in the order of the file.
 
 use super::text::{Link, Place, Size};
-use super::{Bridge, DecoderText, HdmText, Machine, Switch};
+use super::{Bridge, DecoderText, HdmText, Machine};
 use anyhow::{Context, Result, bail, ensure};
 use memtopo::bundle::paths::CdatOwner;
 use memtopo::region::{Granularity, Ways};
@@ -38,16 +38,6 @@ impl Machine {
         let index = self.switches.iter().position(|switch| switch.name == name)?;
         let (upstream, _) = self.functions().ok()?.switches.get(index)?.clone()?;
         Some(CdatOwner::Function(upstream))
-    }
-
-    /// The port that a switch is in the hierarchy; `None` for one with no device below it.
-    pub(super) fn port_of<'t>(&self, switch: &Switch, tree: &'t CxlTree) -> Result<Option<&'t Port>> {
-        let functions = self.functions()?;
-        let found = self.switches.iter().position(|known| known.name == switch.name);
-        let function = found.and_then(|at| functions.switches[at].as_ref());
-        Ok(function.and_then(|(upstream, _)| {
-            tree.ports.iter().find(|port| port.host.as_deref() == Some(upstream.as_str()))
-        }))
     }
 
     /// The PCI functions of everything below the bridges, as a firmware numbers buses: depth first, ports in order.

@@ -156,10 +156,10 @@ fn machine() -> Machine {
             srat.push(&cpu(0, 0));
             srat.push(&memory(0, 0, 1024));
             let device = Device::Acpi { hid: *b"ACPI0016", uid: bridge };
-            srat.push(&GenericAffinity::port(ProximityDomain(1), device));
+            srat.push(&GenericAffinity::port(ProximityDomain(10), device));
         })
         .hmat(|hmat| {
-            let domains = [ProximityDomain(0), ProximityDomain(1)];
+            let domains = [ProximityDomain(0), ProximityDomain(10)];
             for (kind, unit, cells) in [
                 (DataType::ACCESS_LATENCY, 1000, [100, 120]),
                 (DataType::ACCESS_BANDWIDTH, 1, [40960, 30720]),

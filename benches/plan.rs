@@ -1,9 +1,13 @@
 //! Planning: a machine of 1,024 nodes against reading every cell once and sorting every row, and a thousand small
-//! machines in one process; and memory that comes and goes, by the number of blocks.
+//! machines in one process; memory that comes and goes, by the number of blocks; and every legal CXL region over sixteen
+//! devices.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use memtopo::linux::Kernel;
+use memtopo::policy::region_layouts::{Goal, Layouts, Question};
+use memtopo::topology::cxl::Mode;
 use memtopo_benches::blocks::Blocks;
+use memtopo_benches::cxl::CxlMachine;
 use memtopo_benches::machine::Machine;
 use std::hint::black_box;
 use std::time::Duration;
@@ -45,6 +49,27 @@ fn coming_and_going(c: &mut Criterion) {
     group.finish();
 }
 
+fn layouts(c: &mut Criterion) {
+    let question = Question { window: "decoder0.0".to_owned(), devices: Vec::new(), mode: Mode::Ram };
+    let machine = CxlMachine::new();
+    machine.boot(|state| {
+        let all = |question| {
+            let layouts = Layouts::find(state, question).expect("a window and devices");
+            let best = [Goal::Bandwidth, Goal::Latency].map(|goal| layouts.best(state, goal));
+            (layouts.families.len(), best)
+        };
+        let widest = Layouts::find(state, &question).expect("a window and devices");
+        // Eight of eight behind each switch in any order, and the switches in any order; granularities 256 to 2048, as the
+        // four bits that select end at 14.
+        let sixteen: Vec<_> = widest.families.iter().filter(|family| family.ways.count() == 16).collect();
+        assert_eq!(sixteen.len(), 4);
+        assert!(sixteen.iter().all(|family| family.orders == 2 * 40_320 * 40_320));
+        let mut group = c.benchmark_group("layouts-16");
+        group.bench_function("memtopo", |b| b.iter(|| all(black_box(&question))));
+        group.finish();
+    });
+}
+
 criterion_group! {
     name = plans;
     config = Criterion::default()
@@ -52,6 +77,6 @@ criterion_group! {
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(3))
         .without_plots();
-    targets = planning, coming_and_going
+    targets = planning, coming_and_going, layouts
 }
 criterion_main!(plans);

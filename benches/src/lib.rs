@@ -1,6 +1,7 @@
 //! What the benches compare: inputs of a given size, and the plain loops to compare with.
 
 pub mod blocks;
+pub mod cxl;
 pub mod inputs;
 pub mod machine;
 pub mod plain;

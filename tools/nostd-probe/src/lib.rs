@@ -20,12 +20,16 @@ mod cedt;
 mod e820;
 #[cfg(feature = "efi")]
 mod efi;
+#[cfg(feature = "hdm")]
+mod hdm;
 #[cfg(feature = "hmat")]
 mod hmat;
 #[cfg(feature = "madt")]
 mod madt;
 #[cfg(feature = "msct")]
 mod msct;
+#[cfg(feature = "region")]
+mod region;
 #[cfg(feature = "root")]
 mod root;
 #[cfg(feature = "slit")]

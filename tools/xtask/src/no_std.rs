@@ -45,6 +45,7 @@ const PROOFS: &[(Proof, &str)] = &[
         Proof::Linker("tables"),
         "no panic: no view, accessor or writer of any room can reach the panic handler",
     ),
+    (Proof::Linker("region"), "no panic: neither can the interleave mathematics"),
 ];
 
 /// The rooms of `src/tables` whose panics the linker looks for, each a feature of the probe, with the start of the
@@ -55,12 +56,26 @@ const ROOMS: &[(&str, &[(&str, &str)])] = &[
     ("cedt", READ_AND_WRITE),
     ("e820", READ_AND_WRITE),
     ("efi", READ_AND_WRITE),
+    ("hdm", READ_AND_WRITE),
     ("hmat", READ_AND_WRITE),
     ("madt", READ_AND_WRITE),
     ("msct", READ_AND_WRITE),
     ("root", READ_AND_WRITE),
     ("slit", READ_AND_WRITE),
     ("srat", READ_AND_WRITE),
+];
+
+/// Functions of the room `region` into which the controls put the same: file, what it does, start.
+const REGION: &[(&str, &str, &str)] = &[
+    ("levels", "counting the levels", "pub fn of_linux("),
+    ("xor", "choosing XOR maps", "pub fn of_window<"),
+    ("translate", "preparing", "pub fn with_bases("),
+    ("translate", "one address", "pub fn to_device("),
+    ("translate", "one place", "pub fn to_host("),
+    ("translate", "many addresses", "pub fn to_devices("),
+    ("translate", "many places", "pub fn to_hosts("),
+    ("reported", "what Linux finds", "pub fn offset_to_dpa("),
+    ("reported", "what Linux answers", "pub fn dpa_to_spa("),
 ];
 
 /// Where most rooms begin to read and end to write.
@@ -183,6 +198,12 @@ fn controls() -> Vec<Control> {
             because: PANIC_SYMBOL,
         }));
     }
+    controls.extend(REGION.iter().map(|(file, activity, start)| Control {
+        what: format!("an unchecked index in region, {activity}"),
+        fault: Fault { file: format!("src/region/{file}.rs"), function: Some(start), text: UNCHECKED_INDEX },
+        proof: Proof::Linker("region"),
+        because: PANIC_SYMBOL,
+    }));
     controls
 }
 
@@ -297,6 +318,8 @@ impl Laboratory {
             let printed = self.attempt(Proof::Linker(room), &root())?;
             eprintln!("{room}: {}", if printed.success { "no panic" } else { "a panic can be reached" });
         }
+        let printed = self.attempt(Proof::Linker("region"), &root())?;
+        eprintln!("region: {}", if printed.success { "no panic" } else { "a panic can be reached" });
         Ok(())
     }
 }

@@ -14,6 +14,8 @@ pub mod hotplug_json;
 pub mod hotplug_text;
 pub mod json;
 #[cfg(feature = "alloc")]
+pub mod placement;
+#[cfg(feature = "alloc")]
 mod plan_cxl_json;
 #[cfg(feature = "alloc")]
 mod plan_cxl_text;

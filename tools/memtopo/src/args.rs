@@ -138,8 +138,8 @@ pub(crate) struct Machine {
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub(crate) drivers: Vec<String>,
     /// A fact that no table holds; repeatable: hypervisor=yes|no, x2apic=yes|no, boot_apic_id=N,
-    /// cpu_vendor=intel|amd, cache_id=APIC_ID:CACHE_ID (AMD; 0 for all unless given), reserved=START-END,
-    /// max_nodes=N, rereads_hmat=yes|no (a kernel that reads an HMAT that changes at run time; none does),
+    /// cpu_vendor=intel|amd, cache_id=APIC_ID:CACHE_ID (AMD; 0 for all unless given), reserved=START-END
+    /// (or, by who took it: kernel_image=, initrd=, acpi_tables=START-END), gib_pages=yes|no, max_nodes=N, rereads_hmat=yes|no (a kernel that reads an HMAT that changes at run time; none does),
     /// cxl_link=[PCI_FUNCTION=]GTSxLANES[:68|:256] (negotiated links, with bytes in a flit), cxl_qtg=none or
     /// LARGEST:GROUP,... (what the QoS method of ACPI0017 answers), emulator=qemu|none (what QEMU has and no table
     /// tells; by the ids in the CEDT unless given).

@@ -10,6 +10,7 @@ use super::locate::Places;
 use super::memory_map::{MapRange, MemoryMap, PAGE};
 use super::node_set::NodeSet;
 use super::nodes::Description;
+use super::placement::BootPlan;
 use super::reason::{Notes, Reason, Section, Subject, Unknown, lacks};
 use super::settings::Settings;
 use super::srat::AcceptedMemory;
@@ -160,6 +161,8 @@ pub struct Plan {
     pub reference: Option<(NodeId, Coordinates)>,
     /// Who owns which addresses.
     pub places: Places,
+    /// What the boot put where for good, where the SRAT marks memory of the boot as hot-pluggable.
+    pub boot: Option<BootPlan>,
     /// What the inputs do not tell.
     pub unknown: Vec<Unknown>,
     /// Why, fact by fact.
@@ -240,6 +243,7 @@ impl Plan {
             cache_address_mode,
             reference: None,
             places: Places::default(),
+            boot: None,
             unknown: notes.unknown,
             reasons: notes.reasons,
         }
@@ -335,6 +339,7 @@ impl State<'_> {
                 .then(|| WeightPlan { auto: self.weights.auto, weights: self.weights.iter().collect() }),
             reference: self.tiers.reference,
             places: Places::of(self),
+            boot: self.boot_plan(),
             memory: Some(MemoryPlan {
                 block_size: self.blocks.size,
                 blocks: self.block_plan(),

@@ -14,6 +14,8 @@ pub mod hotplug_json;
 pub mod hotplug_text;
 pub mod json;
 #[cfg(feature = "alloc")]
+pub mod placement;
+#[cfg(feature = "alloc")]
 mod plan_cxl_json;
 #[cfg(feature = "alloc")]
 mod plan_cxl_text;
@@ -27,6 +29,8 @@ pub mod plan_sysfs;
 pub mod plan_text;
 #[cfg(feature = "alloc")]
 pub mod policy;
+#[cfg(feature = "alloc")]
+pub mod region_layouts;
 #[cfg(feature = "alloc")]
 mod steps_json;
 #[cfg(feature = "alloc")]

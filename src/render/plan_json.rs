@@ -1,6 +1,7 @@
 //! A plan as one JSON object: keys, shapes and units as a captured boot has them, plus `unknown` and `reasons`.
 
 use super::json::JsonWriter;
+use super::placement::placement_json;
 use super::plan_cxl_json;
 use super::policy::policy_json;
 use super::steps_json::one_step;
@@ -37,6 +38,9 @@ pub fn whole_json<W: Write>(
     json.key("schema")?;
     json.string(SCHEMA)?;
     members(&mut json, plan)?;
+    if let Some(boot) = &plan.boot {
+        placement_json(&mut json, boot)?;
+    }
     if let Some(steps) = steps {
         json.key("steps")?;
         json.begin_array()?;

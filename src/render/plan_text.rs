@@ -1,5 +1,6 @@
 //! A plan for a person: the nodes in a table, the tiers, what is unknown, and why.
 
+use super::placement::findings_text;
 use super::plan_cxl_text;
 use super::style::{Colour, Style};
 use crate::linux::node_set::NodeSet;
@@ -32,6 +33,9 @@ pub fn plan_text<W: Write>(out: &mut W, plan: &Plan, colour: Colour, reasons: Re
         tiers(out, plan, colour)?;
         let devices = plan.devices.as_deref().unwrap_or_default();
         plan_cxl_text::cxl_text(out, plan.cxl.as_ref(), devices, colour)?;
+    }
+    if let Some(boot) = &plan.boot {
+        findings_text(out, &boot.findings, colour)?;
     }
     for unknown in &plan.unknown {
         let label = colour.paint(Style::Warning, "unknown");

@@ -29,9 +29,9 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the guests of the captures were started with beside the case's own parameters is part of what they observed.
-fn kernel(case: &Case) -> Option<Kernel> {
+fn kernel(case: &Case, version: Version) -> Option<Kernel> {
     let observed = case.observed("observed.json")?;
-    let mut kernel = case.kernel(Version::V7_2).with_command_line(observed["cmdline"].as_str()?);
+    let mut kernel = case.kernel(version).with_command_line(observed["cmdline"].as_str()?);
     // The emulated processors have pages of 1 GiB.
     kernel.platform.gib_pages = Some(true);
     Some(kernel)
@@ -70,14 +70,15 @@ struct Tally {
     same_address: usize,
     untold: BTreeSet<String>,
     differences: Vec<String>,
-    same_pages: usize,
-    at_most: usize,
+    left_out: BTreeSet<String>,
+    /// Nodes with as many pages taken, and nodes with other things beside.
+    pages: BTreeMap<Version, (usize, usize)>,
 }
 
 fn compare(tally: &mut Tally, case: &Case) {
     let log = case.log();
     let logged = logged(&log);
-    let Some(mut kernel) = kernel(case).filter(|_| !logged.is_empty()) else { return };
+    let Some(mut kernel) = kernel(case, Version::V7_2).filter(|_| !logged.is_empty()) else { return };
     case.with_tables(|tables| {
         let topology = Topology::read(tables);
         let maps = memory_map::read_text(log.as_bytes());
@@ -125,16 +126,27 @@ fn compare(tally: &mut Tally, case: &Case) {
                 tally.untold.insert(format!("{} node {node}", case.name));
             }
         }
-        if case.memory_devices().is_empty() {
-            pages(tally, case, &state);
+        if !case.memory_devices().is_empty() {
+            tally.left_out.insert(format!("{}: pages, as memory devices were there at boot", case.name));
+            return;
+        }
+        pages(tally, case, &state, Version::V7_2, "observed.json");
+        // Older kernels left no log, but their zones.
+        for (version, file) in [(Version::V6_12, "observed-6.12.json"), (Version::V6_1, "observed-6.1.json")]
+        {
+            let Some(mut older) = self::kernel(case, version) else { continue };
+            older.platform = kernel.platform.clone();
+            if let Ok(state) = State::boot(Inputs { kernel: &older, ..inputs }) {
+                pages(tally, case, &state, version, file);
+            }
         }
     });
 }
 
 /// The pages of each node that are present but not managed are those that are taken for good. On nodes that hold nothing
 /// but what the size of is known they have to be as many, but for a page or two in which small things are.
-fn pages(tally: &mut Tally, case: &Case, state: &State<'_>) {
-    let observed = case.observed("observed.json").unwrap();
+fn pages(tally: &mut Tally, case: &Case, state: &State<'_>, version: Version, file: &str) {
+    let Some(observed) = case.observed(file) else { return };
     let mut taken: BTreeMap<NodeId, u64> = BTreeMap::new();
     for zone in observed["zones"].as_array().into_iter().flatten() {
         let pages = |key: &str| number(&zone[key]).unwrap();
@@ -143,6 +155,7 @@ fn pages(tally: &mut Tally, case: &Case, state: &State<'_>) {
     }
     for (node, theirs) in taken {
         if state.added.iter().any(|added| added.node == node) {
+            tally.left_out.insert(format!("{}: pages of node {node}, which drivers added to", case.name));
             continue;
         }
         let own = || state.nodes.pieces.iter().filter(|piece| piece.node == Some(node));
@@ -164,11 +177,14 @@ fn pages(tally: &mut Tally, case: &Case, state: &State<'_>) {
         let ours = ours.div_ceil(4096);
         let fits = if others { ours <= theirs } else { (ours..=ours + 2).contains(&theirs) };
         if fits {
-            *(if others { &mut tally.at_most } else { &mut tally.same_pages }) += 1;
+            let (same, at_most) = tally.pages.entry(version).or_default();
+            *(if others { at_most } else { same }) += 1;
         } else {
-            tally
-                .differences
-                .push(format!("{}: node {node}: {ours} pages planned, {theirs} taken", case.name));
+            tally.differences.push(format!(
+                "{} ({}): node {node}: {ours} pages planned, {theirs} taken",
+                case.name,
+                version.name()
+            ));
         }
     }
 }
@@ -180,11 +196,19 @@ fn the_boot_puts_its_data_where_booted_kernels_did() {
     for case in &cases {
         compare(&mut tally, case);
     }
-    let Tally { same_node, same_address, same_pages, at_most, .. } = tally;
+    let Tally { same_node, same_address, pages, .. } = &tally;
     println!("data of nodes: {same_node} on the same node, {same_address} at the same address");
-    println!("pages taken: {same_pages} nodes as many, {at_most} nodes with other things beside");
+    for (version, (same, at_most)) in pages {
+        println!(
+            "pages taken, Linux {}: {same} nodes as many, {at_most} nodes with other things beside",
+            version.name()
+        );
+    }
     for untold in &tally.untold {
         println!("  not told (where the initrd is): {untold}");
+    }
+    for left_out in &tally.left_out {
+        println!("  left out: {left_out}");
     }
     for difference in &tally.differences {
         println!("  DIFFERENT: {difference}");

@@ -1,7 +1,7 @@
 //! Complaints: what lies in memory that is meant to be removable, who put it there, what that costs, and what would
 //! move it. A remedy of the kernel's is only named when the model, run with it, no longer complains.
 
-use super::{Owner, Placement, Reservation, Trial, touched};
+use super::{BootPlan, Kept, Owner, Placement, Reservation, Trial, touched};
 use crate::linux::block_map::BlockId;
 use crate::linux::node_set::NodeSet;
 use crate::linux::nodes::Nodes;
@@ -156,6 +156,21 @@ impl State<'_> {
         }
         findings.sort_by_key(|finding| (finding.node, finding.effect));
         findings
+    }
+
+    /// What the boot put where, and what is wrong with it; `None` where no memory of the boot is hot-pluggable.
+    #[must_use]
+    pub fn boot_plan(&self) -> Option<BootPlan> {
+        if self.hot_pluggable_memory().is_empty() {
+            return None;
+        }
+        let kept = |reservation: &Reservation| Kept {
+            nodes: reservation.nodes(&self.nodes.pieces),
+            told: self.placement.tells(reservation),
+            reservation: reservation.clone(),
+        };
+        let reservations = self.placement.reservations.iter().map(kept).collect();
+        Some(BootPlan { reservations, unknown: self.placement.unknown.clone(), findings: self.findings() })
     }
 
     /// RAM of the boot that the SRAT calls hot-pluggable, by node.

@@ -156,6 +156,28 @@ pub struct Placement {
     pub unknown: Vec<String>,
 }
 
+/// A reservation as a plan shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// What it is.
+    pub reservation: Reservation,
+    /// The nodes whose RAM it lies in.
+    pub nodes: NodeSet,
+    /// Whether the inputs tell its addresses.
+    pub told: bool,
+}
+
+/// What a boot put where for good, as a plan shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BootPlan {
+    /// All that is never given back, in the order in which it was taken.
+    pub reservations: Vec<Kept>,
+    /// What the inputs do not tell, and what hangs on it.
+    pub unknown: Vec<String>,
+    /// What lies in hot-pluggable memory.
+    pub findings: Vec<findings::Finding>,
+}
+
 /// A kernel that does otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) struct Trial {

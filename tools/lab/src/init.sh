@@ -138,7 +138,7 @@ quiet() {
 	[ -d $C/root0 ] && pause=0.6
 	while [ $same -lt 3 ] && [ $turns -lt 40 ]; do
 		sleep $pause
-		now="$(dmesg | wc -l) $(cat $M/memory*/online) $(echo $C/* /sys/bus/dax/devices/*)"
+		now="$(dmesg | wc -l) $(echo $C/* /sys/bus/dax/devices/*) $(grep -s . $M/memory*/state)"
 		if [ "$now" = "$before" ]; then same=$((same + 1)); else same=0; fi
 		before=$now turns=$((turns + 1))
 	done

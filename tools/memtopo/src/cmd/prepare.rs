@@ -125,6 +125,12 @@ fn kernel(args: &Machine) -> Result<Kernel> {
     Ok(kernel)
 }
 
+/// Addresses as START-END, without END itself.
+fn addresses(text: &str) -> Result<AddressRange> {
+    let (start, end) = text.split_once('-').context("expected START-END, without END itself")?;
+    Ok(AddressRange::new(PhysAddr(parse(start)?), PhysAddr(parse(end)?)))
+}
+
 /// One `--platform` fact.
 fn platform(kernel: &mut Kernel, fact: &str) -> Result<()> {
     let (key, value) = fact.split_once('=').context("expected KEY=VALUE")?;
@@ -150,10 +156,11 @@ fn platform(kernel: &mut Kernel, fact: &str) -> Result<()> {
             let (apic, cache) = value.split_once(':').context("expected APIC_ID:CACHE_ID")?;
             platform.cache_ids.push((ApicId(id(apic)?), id(cache)?));
         }
-        "reserved" => {
-            let (start, end) = value.split_once('-').context("expected START-END, without END itself")?;
-            platform.reserved.push(AddressRange::new(PhysAddr(parse(start)?), PhysAddr(parse(end)?)));
-        }
+        "reserved" => platform.reserved.push(addresses(value)?),
+        "kernel_image" => platform.kernel_image = Some(addresses(value)?),
+        "initrd" => platform.initrd = Some(addresses(value)?),
+        "acpi_tables" => platform.tables.push(addresses(value)?),
+        "gib_pages" => platform.gib_pages = Some(yes()?),
         "rereads_hmat" => kernel.switches.rereads_hmat = yes()?,
         "max_nodes" => kernel.config.max_nodes = id(value)?,
         "cxl_link" => match value.split_once('=') {

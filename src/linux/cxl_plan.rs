@@ -125,8 +125,8 @@ pub struct DaxPlan {
     pub alignment: ByteCount,
     /// The node that its memory belongs to.
     pub target_node: Option<NodeId>,
-    /// The node that the device is near to; below 0 for none, `None` where the inputs do not tell.
-    pub numa_node: Option<i64>,
+    /// The node that the device is near to; `None` for none, as over every CXL region.
+    pub numa_node: Option<NodeId>,
     /// Whether it asks for memmap on its own memory.
     pub memmap_on_memory: bool,
 }
@@ -182,11 +182,7 @@ impl State<'_> {
     pub(crate) fn dax_plan(&self) -> Vec<DaxPlan> {
         let mut devices: Vec<&DaxDevice> = self.dax.iter().collect();
         devices.sort_by_key(|device| device.id);
-        // A device over a region takes the node of the ACPI0017 device. That of QEMU has none.
-        let of_root = self.kernel.platform.cxl.is_emulated(self.topology).then_some(-1);
         let plan = |device: &DaxDevice| {
-            // One over soft-reserved memory is near to a node or to none; that is known.
-            let of_parent = if device.parent == DaxParent::Region { of_root } else { Some(-1) };
             let DaxDevice { id, parent, near, range, node, driver, memmap_on_memory, .. } = *device;
             let parent = match parent {
                 DaxParent::SoftReserved => format!("hmem.{id}"),
@@ -199,7 +195,7 @@ impl State<'_> {
                 range,
                 alignment: ByteCount(EXTENT_ALIGNMENT),
                 target_node: node,
-                numa_node: near.map(|node| i64::from(node.0)).or(of_parent),
+                numa_node: near,
                 memmap_on_memory,
             }
         };

@@ -218,8 +218,9 @@ fn device<W: Write>(json: &mut Json<W>, device: &DaxPlan) -> fmt::Result {
     json.begin_object()?;
     number(json, "align", device.alignment)?;
     flag(json, "memmap_on_memory", device.memmap_on_memory)?;
-    if let Some(node) = device.numa_node {
-        number(json, "numa_node", node)?;
+    match device.numa_node {
+        Some(node) => number(json, "numa_node", node)?,
+        None => number(json, "numa_node", -1)?,
     }
     hex(json, "resource", device.range.start)?;
     number(json, "size", device.range.size())?;

@@ -182,8 +182,9 @@ fn dax<W: Write>(out: &mut W, device: &DaxPlan) -> fmt::Result {
     let name = &device.name;
     file(out, format_args!("{DAX}/{name}/align"), device.alignment)?;
     file(out, format_args!("{DAX}/{name}/memmap_on_memory"), u8::from(device.memmap_on_memory))?;
-    if let Some(node) = device.numa_node {
-        file(out, format_args!("{DAX}/{name}/numa_node"), node)?;
+    match device.numa_node {
+        Some(node) => file(out, format_args!("{DAX}/{name}/numa_node"), node)?,
+        None => file(out, format_args!("{DAX}/{name}/numa_node"), -1)?,
     }
     file(out, format_args!("{DAX}/{name}/resource"), format_args!("{:#x}", device.range.start))?;
     file(out, format_args!("{DAX}/{name}/size"), device.range.size())?;

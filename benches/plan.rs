@@ -1,8 +1,9 @@
 //! Planning: a machine of 1,024 nodes against reading every cell once and sorting every row, and a thousand small
-//! machines in one process.
+//! machines in one process; and memory that comes and goes, by the number of blocks.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use memtopo::linux::Kernel;
+use memtopo_benches::blocks::Blocks;
 use memtopo_benches::machine::Machine;
 use std::hint::black_box;
 use std::time::Duration;
@@ -27,6 +28,23 @@ fn planning(c: &mut Criterion) {
     group.finish();
 }
 
+/// The boot layout and a plan that adds as many blocks again and removes them: a machine of 64 TiB by itself, and from
+/// 2^10 to 2^20 blocks against the first.
+fn coming_and_going(c: &mut Criterion) {
+    let large = Blocks::new(1 << 19);
+    let mut group = c.benchmark_group("hotplug-64-tib");
+    group.bench_function("memtopo", |b| b.iter(|| large.plan(|plan| plan.answers.len())));
+    group.finish();
+
+    let mut group = c.benchmark_group("hotplug-growth");
+    for order in (10..=20).step_by(2) {
+        let machine = Blocks::new(1 << order);
+        let name = if order == 10 { "plain".to_owned() } else { format!("memtopo-2^{order}") };
+        group.bench_function(name, |b| b.iter(|| machine.plan(|plan| plan.answers.len())));
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = plans;
     config = Criterion::default()
@@ -34,6 +52,6 @@ criterion_group! {
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(3))
         .without_plots();
-    targets = planning
+    targets = planning, coming_and_going
 }
 criterion_main!(plans);

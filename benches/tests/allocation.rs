@@ -6,6 +6,7 @@ use memtopo::tables::header::Identity;
 use memtopo::tables::output::{Output, Seal, SliceOutput};
 use memtopo::tables::{cdat, cedt, efi, hmat, slit, srat};
 use memtopo::units::{EntryBaseUnit, ProximityDomain};
+use memtopo_benches::blocks::Blocks;
 use memtopo_benches::inputs;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -185,4 +186,22 @@ fn a_table_that_is_measured_first_takes_its_own_size() {
     });
     assert_eq!(calls, 1);
     within_5_percent("two matrices, measured first", bytes.len(), peak);
+}
+
+/// Boot layout, an addition of as many blocks again and its removal: memory follows the ranges, not the blocks.
+#[test]
+fn memory_of_a_hotplug_plan_does_not_grow_with_its_blocks() {
+    let mut first = None;
+    for order in 10..=20 {
+        let machine = Blocks::new(1 << order);
+        let (answers, calls, peak) = counted(|| machine.plan(|plan| plan.answers.len()));
+        assert_eq!(answers, 2);
+        println!(
+            "2^{order} blocks at boot, as many added and removed: {calls} allocations, {peak} bytes held"
+        );
+        let (first_calls, first_peak) = *first.get_or_insert((calls, peak));
+        // A span or a border more at most: numbers grow longer, lists do not.
+        assert!(peak <= first_peak + first_peak / 4, "2^{order} blocks: {peak} bytes, {first_peak} for 2^10");
+        assert!(calls <= first_calls + first_calls / 4, "2^{order} blocks: {calls} allocations");
+    }
 }

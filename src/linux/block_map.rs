@@ -5,9 +5,9 @@
 
 use super::blocks;
 use super::kernel::Kernel;
-use super::memory_map::MemoryMap;
+use super::memory_map::{MemoryMap, PAGE};
 use super::nodes::Nodes;
-use super::ranges;
+use super::ranges::{self, Piece};
 use super::zones::{PageSpan, Zone, Zones};
 use crate::range::AddressRange;
 use crate::units::{ByteCount, NodeId, PhysAddr};
@@ -87,7 +87,13 @@ impl BlockMap {
     pub(crate) fn boot(nodes: &Nodes, map: &MemoryMap, zones: &Zones, kernel: &Kernel) -> Self {
         let size = blocks::block_size(map, nodes.block_size_advice, kernel);
         let mut blocks = Self { size, runs: BTreeMap::new() };
-        let regions: Vec<(BlockId, BlockId, NodeId)> = ranges::regions(&nodes.ranges, map)
+        let pieces = ranges::regions(&nodes.ranges, map);
+        let with_holes = if kernel.switches.holes_have_a_node {
+            blocks.with_holes_of_first_node(&pieces, nodes)
+        } else {
+            Vec::new()
+        };
+        let regions: Vec<(BlockId, BlockId, NodeId)> = pieces
             .iter()
             .filter_map(|region| {
                 let last = PhysAddr(region.range.end.0.checked_sub(1)?);
@@ -100,6 +106,7 @@ impl BlockMap {
             spans.map(|span| (blocks.of(span.start), blocks.of(PhysAddr(span.end.0.saturating_sub(1)))));
         let ends =
             ends.chain(regions.iter().map(|(first, end, _)| (*first, BlockId(end.0.saturating_sub(1)))));
+        let ends = ends.chain(with_holes.iter().map(|block| (*block, *block)));
         let mut cuts: Vec<BlockId> =
             ends.flat_map(|(first, last)| [first, first.plus(1), last, last.plus(1)]).collect();
         cuts.sort_unstable();
@@ -118,7 +125,18 @@ impl BlockMap {
                 at = next;
             }
         }
+        for block in with_holes {
+            if let (Some(run), Some(node)) = (runs.get_mut(&block), nodes.online.first()) {
+                if !run.nodes.contains(&node) {
+                    run.nodes.push(node);
+                }
+            }
+        }
         for (first, mut run) in runs {
+            if kernel.switches.holes_have_a_node {
+                // There the nodes are walked, not the RAM.
+                run.nodes.sort_unstable();
+            }
             let pages = PageSpan::of(&blocks.range(first, first.plus(1)));
             let mut zone = None;
             if let [node] = run.nodes.as_slice() {
@@ -133,6 +151,35 @@ impl BlockMap {
             blocks.insert(first, run);
         }
         blocks
+    }
+
+    /// Blocks within the span of the lowest online node where a section with RAM has pages that are none: those count
+    /// as pages of that node (`drivers/base/node.c: get_nid_for_pfn`, `mm/mm_init.c: early_pfn_to_nid`).
+    fn with_holes_of_first_node(&self, pieces: &[Piece], nodes: &Nodes) -> Vec<BlockId> {
+        let own = || nodes.pieces.iter().filter(|piece| piece.node == nodes.online.first());
+        let start = own().map(|piece| piece.range.start).min().unwrap_or_default();
+        let end = own().map(|piece| piece.range.end).max().unwrap_or_default();
+        let span = AddressRange::new(start, end);
+        // The section size is a power of two.
+        let in_section = blocks::MIN_BLOCK.0.saturating_sub(1);
+        let mut found = Vec::new();
+        let mut note = |start: u64, end: u64| {
+            let page = start.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX);
+            let block = self.of(PhysAddr(page));
+            if page < end && self.range(block, block.plus(1)).overlaps(&span) {
+                found.push(block);
+            }
+        };
+        let mut before = 0_u64;
+        for piece in pieces {
+            let (start, end) = (piece.range.start.0, piece.range.end.0);
+            let behind = before.checked_next_multiple_of(blocks::MIN_BLOCK.0).unwrap_or(u64::MAX);
+            note(before, behind.min(start));
+            note((start & !in_section).max(before), start);
+            before = end;
+        }
+        note(before, before.checked_next_multiple_of(blocks::MIN_BLOCK.0).unwrap_or(u64::MAX));
+        found
     }
 
     /// The block that holds an address.

@@ -125,7 +125,7 @@ pub struct DaxPlan {
     pub alignment: ByteCount,
     /// The node that its memory belongs to.
     pub target_node: Option<NodeId>,
-    /// The node that the device is near to; `None` where the inputs do not tell.
+    /// The node that the device is near to; `None` for none, as over every CXL region.
     pub numa_node: Option<NodeId>,
     /// Whether it asks for memmap on its own memory.
     pub memmap_on_memory: bool,

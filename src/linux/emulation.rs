@@ -265,7 +265,7 @@ impl Cutter<'_> {
 /// them, which are returned. `None` when numbers run out.
 fn move_domains(walks: &mut Walks, physical: &[Option<NodeId>], kernel: &Kernel) -> Option<NodeSet> {
     let mut moved = NodeSet::new();
-    if walks.bad.is_some() {
+    if walks.bad.is_some() || !kernel.switches.emulation_moves_domains {
         return Some(moved);
     }
     let mut pairs = Vec::new();

@@ -69,6 +69,8 @@ impl Version {
                 Self::V6_12 => SoftReserved::NothingElse,
                 Self::V7_2 => SoftReserved::AnyOverlap,
             },
+            holes_have_a_node: !since_7_2,
+            emulation_moves_domains: since_6_12,
             rereads_hmat: false,
             memmap_in_pieces: since_6_12,
             memmap_force: since_6_12,
@@ -107,6 +109,13 @@ pub struct Switches {
     pub reserved_ranges_first: bool,
     /// Which ranges become DAX devices, and who takes them (`drivers/dax/hmem`).
     pub soft_reserved: SoftReserved,
+    /// Pages that are no RAM, in a section of the sparse memory model that has some, count as pages of the lowest
+    /// online node when memory blocks find their nodes (`drivers/base/node.c: get_nid_for_pfn`); otherwise only RAM
+    /// counts.
+    pub holes_have_a_node: bool,
+    /// `numa=fake=` gives made-up nodes the proximity domains of the physical ones, and other nodes with a domain new
+    /// numbers (`drivers/acpi/numa/srat.c: fix_pxm_node_maps`); otherwise domains lead where they led before.
+    pub emulation_moves_domains: bool,
     /// An HMAT that changes at run time is read again. No version does; on, it tells what one would do that did.
     pub rereads_hmat: bool,
     /// Memory that holds its own page structures is added one block at a time; otherwise only memory of a single

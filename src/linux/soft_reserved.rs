@@ -39,7 +39,8 @@ pub struct DaxDevice {
     pub id: u32,
     /// What it stands on, which has the same number.
     pub parent: DaxParent,
-    /// The node that the device was near to when it appeared; `None` where the inputs do not tell.
+    /// The node that the device was near to when it appeared; `None` for none. That is so over every CXL region: the
+    /// device inherits it from the root (ACPI0017), to which firmware gives no proximity.
     pub near: Option<NodeId>,
     /// Its addresses.
     pub range: AddressRange,

@@ -13,6 +13,7 @@ use super::interleave::Weights;
 use super::kernel::Kernel;
 use super::memory_map::{MapFailure, MemoryMap};
 use super::movable;
+use super::moved::Origin;
 use super::node_set::NodeSet;
 use super::nodes::{Description, Nodes, Stop};
 use super::online::Group;
@@ -24,7 +25,7 @@ use super::rules;
 use super::settings::Settings;
 use super::soft_reserved::DaxDevice;
 use super::srat::AcceptedMemory;
-use super::tiers::{AbstractDistance, Tiers};
+use super::tiers::Tiers;
 use super::zones::Zones;
 use crate::bundle::memory_map::FirmwareMap;
 use crate::topology::Topology;
@@ -92,8 +93,8 @@ pub struct State<'a> {
     pub(crate) updated: Option<Performance<'a>>,
     /// An HMAT that firmware would give now, if anybody asked.
     pub(crate) offered: Option<Performance<'a>>,
-    /// The distances that nodes had before their owner moved them.
-    pub(crate) moved: BTreeMap<NodeId, AbstractDistance>,
+    /// What nodes had before their owner moved them.
+    pub(crate) moved: BTreeMap<NodeId, Origin>,
     /// Demotion targets that the log told since the boot, each node's last.
     pub announced: BTreeMap<NodeId, Demotion>,
     /// What changed in the last step.

@@ -4,6 +4,7 @@
 mod layout;
 mod overrides;
 pub mod reasons;
+pub mod region_layouts;
 mod tier_rules;
 
 pub use layout::{Change, Layout, TierLabel, What};

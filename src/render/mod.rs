@@ -30,6 +30,8 @@ pub mod plan_text;
 #[cfg(feature = "alloc")]
 pub mod policy;
 #[cfg(feature = "alloc")]
+pub mod region_layouts;
+#[cfg(feature = "alloc")]
 mod steps_json;
 #[cfg(feature = "alloc")]
 pub mod steps_text;

@@ -366,7 +366,11 @@ fn canonical(value: &Value) -> Value {
             ("Y" | "true", _) => Value::from(1),
             ("N" | "false", _) => Value::from(0),
             (_, Some(digits)) => u64::from_str_radix(digits, 16).map_or_else(|_| value.clone(), Value::from),
-            _ => text.parse::<u64>().map_or_else(|_| value.clone(), Value::from),
+            _ => match (text.parse::<u64>(), text.parse::<i64>()) {
+                (Ok(number), _) => Value::from(number),
+                (_, Ok(number)) => Value::from(number),
+                _ => value.clone(),
+            },
         },
         Value::Array(items) => Value::Array(items.iter().map(canonical).collect()),
         _ => value.clone(),

@@ -131,12 +131,12 @@ load() {
 	echo "result $all" >&3
 }
 
-# Until the log, the memory blocks and the devices have been the same for a while.
+# Until the log, the states of memory blocks and the devices have been the same for a while.
 quiet() {
 	before= same=0 turns=0
 	while [ $same -lt 3 ] && [ $turns -lt 40 ]; do
 		sleep 0.3
-		now="$(dmesg | wc -l) $(echo $M/memory*/online $C/* /sys/bus/dax/devices/*)"
+		now="$(dmesg | wc -l) $(echo $C/* /sys/bus/dax/devices/*) $(grep -s . $M/memory*/state)"
 		if [ "$now" = "$before" ]; then same=$((same + 1)); else same=0; fi
 		before=$now turns=$((turns + 1))
 	done

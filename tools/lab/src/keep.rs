@@ -15,14 +15,14 @@ const KEPT: [&str; 5] = ["SRAT", "SLIT", "HMAT", "CEDT", "APIC"];
 ///
 /// # Errors
 /// The case is not complete, or the folder cannot be written.
-pub fn keep(booted: &Path, folder: &Path, description: Option<&str>) -> Result<()> {
+pub fn keep(booted: &Path, folder: &Path, kernel: Kernel, description: Option<&str>) -> Result<()> {
     let mut located = Located::read(booted)?;
     let name = folder.file_name().and_then(|name| name.to_str()).context("a folder with a name")?;
     name.clone_into(&mut located.case.name);
     if let Some(description) = description {
         description.clone_into(&mut located.case.description);
     }
-    let mut observed = check::observed(booted, Kernel::V7_2)?;
+    let mut observed = check::observed(booted, kernel)?;
     observed["name"] = json!(name);
     ensure!(observed["outcome"] == "ok", "{}: the boot ended with {}", booted.display(), observed["outcome"]);
     if folder.exists() {
@@ -65,11 +65,14 @@ pub fn keep(booted: &Path, folder: &Path, description: Option<&str>) -> Result<(
         .collect();
     std::fs::write(folder.join("dmesg.txt"), map)?;
     std::fs::write(folder.join("case.json"), json::pretty(&serde_json::to_value(&located.case)?))?;
-    std::fs::write(folder.join("observed.json"), json::pretty(&observed))?;
-    let sysfs = std::fs::read_to_string(booted.join("sysfs.txt"))?;
-    let files: String =
-        sysfs.lines().filter(|line| sysfs::is_topology(line)).flat_map(|line| [line, "\n"]).collect();
-    std::fs::write(folder.join("sysfs.txt"), files)?;
+    std::fs::write(folder.join(kernel.observed_file()), json::pretty(&observed))?;
+    // The files of a plan are those of the kernel under study.
+    if kernel == Kernel::V7_2 {
+        let sysfs = std::fs::read_to_string(booted.join("sysfs.txt"))?;
+        let files: String =
+            sysfs.lines().filter(|line| sysfs::is_topology(line)).flat_map(|line| [line, "\n"]).collect();
+        std::fs::write(folder.join("sysfs.txt"), files)?;
+    }
     if !located.case.events.is_empty() {
         std::fs::copy(booted.join("events.jsonl"), folder.join("events.jsonl"))?;
     }

@@ -36,7 +36,7 @@ enum Task {
     Random(Random),
     /// Boot the twelve fixed machines and compare.
     Smoke(SmokeArgs),
-    /// Keep a captured boot of Linux 7.2 in the slim form of `corpus/boots`.
+    /// Keep a captured boot in the slim form of `corpus/boots`, or of `corpus/older-boots` for older kernels.
     Keep(Keep),
     /// Print a boot as a shell script.
     Script {
@@ -128,7 +128,7 @@ struct Random {
     /// The program that plans; the one built beside this one without it.
     #[arg(long, value_name = "PROGRAM")]
     memtopo: Option<PathBuf>,
-    /// Machines with events: blocks, settings, drivers, DIMMs.
+    /// Machines with odd memory maps and events: blocks, settings, drivers, DIMMs.
     #[arg(long)]
     events: bool,
     /// Machines with CXL: trees, what firmware programmed, regions made and deleted, DAX.
@@ -158,6 +158,9 @@ struct Keep {
     booted: PathBuf,
     /// Where it goes; its last part becomes the name of the case.
     folder: PathBuf,
+    /// Which kernel's capture: 7.2, 6.12 or 6.1.
+    #[arg(long, default_value = "7.2")]
+    kernel: Kernel,
     /// What the case is about, in place of what its description says.
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
@@ -221,14 +224,14 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 let booted = workshop.path("smoke").join(smoke.name);
                 smoke::run(&workshop, Kernel::V7_2, &smoke, &booted)?;
                 if let Some(keep) = &args.keep {
-                    keep::keep(&booted, &keep.join(smoke.name), None)?;
+                    keep::keep(&booted, &keep.join(smoke.name), Kernel::V7_2, None)?;
                 }
                 tally.add(&booted, &planner, Kernel::V7_2, false);
             }
             Ok(tally.finish())
         }
         Task::Keep(args) => {
-            keep::keep(&args.booted, &args.folder, args.description.as_deref())?;
+            keep::keep(&args.booted, &args.folder, args.kernel, args.description.as_deref())?;
             Ok(ExitCode::SUCCESS)
         }
         Task::Script { case } => {
@@ -294,7 +297,7 @@ fn run_random(workshop: &Workshop, args: &Random) -> anyhow::Result<ExitCode> {
         if args.cxl {
             run_one(workshop, args, &planner, &mut tally, ("cxl", seed), &random::wishes::machine(seed))?;
         } else if args.events {
-            let machine = random::generate::eventful(seed);
+            let machine = random::eventful::machine(seed);
             run_one(workshop, args, &planner, &mut tally, ("events", seed), &machine)?;
         } else {
             run_one(workshop, args, &planner, &mut tally, ("seed", seed), &random::generate::machine(seed))?;

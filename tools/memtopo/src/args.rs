@@ -31,6 +31,9 @@ pub(crate) enum Command {
     Explain(Explain),
     /// Tell which byte of which CXL device is behind a system address, and back.
     Translate(Translate),
+    /// List the CXL regions that a machine can have, and the commands that make the best of them.
+    #[command(subcommand)]
+    Cxl(CxlCommand),
     /// Print a shell script that boots Linux on a set of tables in an emulator.
     Vm(Vm),
     /// Print a bundled machine description to start from.
@@ -287,10 +290,53 @@ pub(crate) struct Translate {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TranslateFormat {
-    /// A line for each address.
+    /// For people.
     Text,
     /// One object.
     Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CxlCommand {
+    /// List every legal layout of a region, and pick the best.
+    Plan(CxlPlan),
+}
+
+/// List every legal layout of a region in a window, and pick the best by bandwidth and by latency.
+///
+/// With --ways, --granularity, --size or --order the layout of that wish is printed; where there is none, the rule that is
+/// in the way and the legal wish that comes nearest, and the exit code is 1.
+#[derive(Debug, Args)]
+pub(crate) struct CxlPlan {
+    #[command(flatten)]
+    pub(crate) machine: Machine,
+    /// The root decoder.
+    #[arg(long, value_name = "DECODER", default_value = "decoder0.0")]
+    pub(crate) window: String,
+    /// The devices that may take part, by name, PCI function or serial number; all without it.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "order")]
+    pub(crate) devices: Vec<String>,
+    /// ram or pmem.
+    #[arg(long, value_name = "MODE", default_value = "ram")]
+    pub(crate) mode: String,
+    /// How many ways.
+    #[arg(long, value_name = "N")]
+    pub(crate) ways: Option<u32>,
+    /// In pieces of how many bytes.
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) granularity: Option<String>,
+    /// How large the region is to be.
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) size: Option<String>,
+    /// The devices by position.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub(crate) order: Vec<String>,
+    /// Print so many orders of each layout.
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub(crate) orders: usize,
+    /// What to print.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: TranslateFormat,
 }
 
 /// Print a shell script that boots Linux on a set of tables in an emulator.

@@ -12,7 +12,7 @@ mod policy;
 mod spec;
 mod term;
 
-use args::{Cli, Command};
+use args::{Cli, Command, CxlCommand};
 use clap::Parser;
 use std::process::ExitCode;
 
@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         Command::Hotplug(args) => cmd::hotplug::run(args, cli.color),
         Command::Explain(args) => cmd::explain::run(args, cli.color).map(|()| ExitCode::SUCCESS),
         Command::Translate(args) => cmd::translate::run(&args, cli.color).map(|()| ExitCode::SUCCESS),
+        Command::Cxl(CxlCommand::Plan(args)) => cmd::cxl::run(&args, cli.color),
         Command::Vm(args) => cmd::vm::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Example(args) => cmd::example::run(&args).map(|()| ExitCode::SUCCESS),
     };

@@ -81,13 +81,6 @@ const NOT_TOLD: [(&str, &str, &str); 4] = [
     ("tree-slit-short", "distance", "the SLIT is cut short, and what lies behind it is not known"),
 ];
 
-/// Cases whose events are not all modelled, so that the state behind them is another.
-const NOT_MODELLED: [(&str, &str); 3] = [
-    ("evx-mom-param", "a DAX device is taken from kmem"),
-    ("evx-rnd-2", "a DAX device is taken from kmem"),
-    ("evx-with-dimm-policy", "a DAX device is taken from kmem and given back"),
-];
-
 /// Facts that are files, with blocks by number; blocks list their nodes by links.
 fn facts(mut facts: Map<String, Value>) -> Value {
     let keys = ["nodes", "node", "memory_tiers", "weighted_interleave", "demotion_enabled", "memory"];
@@ -138,10 +131,6 @@ fn captures_say_the_same() {
             continue;
         }
         let name = folder.file_name().expect("a name").to_string_lossy().into_owned();
-        if let Some((_, reason)) = NOT_MODELLED.iter().find(|(case, _)| *case == name) {
-            eprintln!("{name}: NOT COMPARED: {reason}");
-            continue;
-        }
         let text = planned(&folder, &observed, true);
         let values: String = text.lines().map(|line| line.replacen('\t', ":", 1) + "\n").collect();
         let mut places: Vec<&str> = text

@@ -5,6 +5,7 @@
 //! without a fuzzer checks them too. [`TARGETS`] is the one list of them.
 
 pub mod containers;
+pub mod cxl;
 pub mod envelope;
 pub mod mutate;
 pub mod planning;
@@ -65,9 +66,11 @@ pub const TARGETS: &[Target] = &[
     },
     Target { name: "msct", property: tables::msct, seeds: seeds::msct, mutations: 4000 },
     Target { name: "plan", property: planning::plan, seeds: seeds::plan, mutations: 200 },
+    Target { name: "registers", property: cxl::registers, seeds: seeds::registers, mutations: 400 },
     Target { name: "root", property: tables::root, seeds: seeds::root, mutations: 4000 },
     Target { name: "slit", property: tables::slit, seeds: seeds::slit, mutations: 4000 },
     Target { name: "srat", property: tables::srat, seeds: seeds::srat, mutations: 4000 },
+    Target { name: "translate", property: cxl::translate, seeds: seeds::translate, mutations: 4000 },
 ];
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use crate::Seed;
 use memtopo::range::AddressRange;
 use memtopo::tables::header::Identity;
 use memtopo::tables::output::Seal;
-use memtopo::tables::wire::Hex;
-use memtopo::tables::{cdat, cedt, e820, efi, hmat, madt, msct, root, slit, srat};
+use memtopo::tables::wire::{Hex, Reserved};
+use memtopo::tables::{cdat, cedt, e820, efi, hdm, hmat, madt, msct, root, slit, srat};
 use memtopo::units::{
     AcpiUid, ApicId, ByteCount, DeviceAddr, Distance, DsmasHandle, EfiPageCount, EntryBaseUnit, ItsId,
     MatrixCell, PciBdf, PciSegment, PhysAddr, ProcessorUid, ProximityDomain, Signature, SmbiosHandle, XorMap,
@@ -438,4 +438,44 @@ pub fn plan() -> Vec<Seed> {
         ("split-by-hand", log("Command line: numa=fake=4 mem=6G kernelcore=30%\n")),
         ("with-windows", [&tables[..], &windows, &log("")].concat()),
     ]
+}
+
+/// Registers of a bridge and two devices: as firmware leaves them for one region, and before.
+pub fn registers() -> Vec<Seed> {
+    use crate::cxl::WINDOW;
+    use hdm::{ComponentRegistersWriter, HdmCapability, HdmControl, HdmDecoder, HdmGlobalControl};
+    let decoder = |size: u64, ways: u8, control: HdmControl, targets: u64| HdmDecoder {
+        base: PhysAddr(if size == 0 { 0 } else { WINDOW.0 }).into(),
+        size: ByteCount(size).into(),
+        control: control
+            .with_interleave(cedt::InterleaveGranularity::KIB_1, cedt::InterleaveWays(ways))
+            .into(),
+        targets_or_skip: targets.into(),
+        reserved: Reserved([0; 4]).into(),
+    };
+    let port = |first: HdmDecoder| {
+        let mut bytes = Vec::new();
+        let mut writer =
+            ComponentRegistersWriter::new(&mut bytes, HdmCapability(0x1b82), HdmGlobalControl::ENABLED);
+        writer.push(&first);
+        (0..3).for_each(|_| writer.push(&decoder(0, 0, HdmControl(0), 0)));
+        writer.finish().expect("small");
+        bytes
+    };
+    let set = HdmControl::COMMIT.union(HdmControl::COMMITTED).union(HdmControl::HOST_ONLY);
+    let device = || port(decoder(4 * GIB, 1, set, 0));
+    let region = [port(decoder(4 * GIB, 1, set, 0x100)), device(), device()].concat();
+    let unused = || port(decoder(0, 0, HdmControl(0), 0));
+    vec![("region", region), ("unused", [unused(), unused(), unused()].concat())]
+}
+
+/// Decoders by their codes, XOR maps, a range, and addresses.
+pub fn translate() -> Vec<Seed> {
+    let numbers =
+        |numbers: &[u64]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
+    // Twelve ways of 256 bytes over three bridges with four devices each, as Linux sets them.
+    let twelve = numbers(&[10, 8, 2, 0, 2, 0, 0, 0, 3 * GIB, 3 * GIB, 0, 0x100, 0xabc_def1]);
+    // Four ways over two bridges, with a map.
+    let maps = numbers(&[2, 1, 1 << 4 | 1, 0, 1, 0x202_0900, 0, 1, 16 * GIB, 4 * GIB, 0x900, 0x1234_5678]);
+    vec![("twelve", twelve), ("maps", maps)]
 }

@@ -1,11 +1,10 @@
 //! Machines from a seed: mostly sound, each with some of the oddities that firmware has or could have.
 
-use super::machine::{Affinity, Described, Hmat, Machine, Part, Slit, Srat, Window};
+use super::machine::{Affinity, Hmat, Machine, Part, Slit, Srat, Window};
 use super::prng::Prng;
-use serde_json::{Value, json};
 
-const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
+pub(super) const MIB: u64 = 1 << 20;
+pub(super) const GIB: u64 = 1 << 30;
 const ENABLED: u32 = 1;
 const HOT_PLUGGABLE: u32 = 2;
 const NON_VOLATILE: u32 = 4;
@@ -49,87 +48,6 @@ pub fn machine(seed: u64) -> Machine {
     let mut machine =
         Machine { mebibytes, processors, srat: Some(srat), slit, hmat, windows, ..Machine::default() };
     options(prng, &plot, &mut machine);
-    machine
-}
-
-/// The machine of a seed, with events: blocks and settings, drivers where memory is soft-reserved, or DIMMs on a
-/// machine that the emulator describes.
-#[must_use]
-pub fn eventful(seed: u64) -> Machine {
-    let mut prng = Prng::new(!seed);
-    let prng = &mut prng;
-    if prng.chance(60) {
-        return with_dimms(prng);
-    }
-    let mut machine = machine(seed);
-    let drivers: Vec<String> = std::mem::take(&mut machine.modules);
-    let blocks = machine.mebibytes / 128;
-    for driver in drivers {
-        machine.events.push(json!({"event": "load", "driver": driver}));
-        (0..prng.below(3)).for_each(|_| machine.events.push(block_event(prng, 0, blocks)));
-    }
-    (0..prng.between(3, 8)).for_each(|_| machine.events.push(block_event(prng, 0, blocks)));
-    machine
-}
-
-/// Something done to a block from `first` on, or a setting.
-fn block_event(prng: &mut Prng, first: u64, count: u64) -> Value {
-    const TYPES: [&str; 3] = ["online", "online_kernel", "online_movable"];
-    const STATES: [&str; 4] = ["offline", "online", "online_kernel", "online_movable"];
-    // Block 0 holds what no kernel can do without, and now and then a block is not there.
-    let block = first + prng.between(1, count.max(2));
-    match prng.below(10) {
-        0..=3 => json!({"event": "offline", "block": block}),
-        4..=7 => json!({"event": "online", "block": block, "type": prng.pick(&TYPES)}),
-        8 => json!({"event": "set", "name": "auto_online_blocks", "value": prng.pick(&STATES)}),
-        _ if prng.chance(50) => {
-            json!({"event": "set", "name": "online_policy", "value": prng.pick(&["contig-zones", "auto-movable"])})
-        }
-        _ => json!({"event": "set", "name": "auto_movable_ratio", "value": prng.between(1, 500).to_string()}),
-    }
-}
-
-fn with_dimms(prng: &mut Prng) -> Machine {
-    let processors = prng.between(1, 2);
-    let nodes = prng.between(2, 4);
-    let mut described = vec![Described { mebibytes: 512, processors: (0..processors).collect() }];
-    for _ in 1..nodes {
-        let mebibytes = if prng.chance(30) { 0 } else { 128 * prng.between(1, 4) };
-        described.push(Described { mebibytes, processors: Vec::new() });
-    }
-    let mut machine = Machine { processors, described, ..Machine::default() };
-    let states = ["offline", "online", "online_kernel", "online_movable"];
-    machine.options.push(format!("memhp_default_state={}", prng.pick(&states)));
-    if prng.chance(30) {
-        machine.options.push("memory_hotplug.memmap_on_memory=1".to_owned());
-    }
-    if prng.chance(30) {
-        machine.options.push("memory_hotplug.online_policy=auto-movable".to_owned());
-    }
-    let mut plugged: Vec<(u64, u64)> = Vec::new();
-    let mut next = 4 * GIB;
-    for _ in 0..prng.between(4, 9) {
-        let event = match (prng.below(10), plugged.last().copied()) {
-            (0..=3, _) | (_, None) => {
-                let size = if prng.chance(10) { 130 * MIB } else { 128 * MIB * prng.between(1, 6) };
-                let start = next + 128 * MIB * prng.below(3);
-                next = (start + size).next_multiple_of(128 * MIB);
-                // One that the kernel refuses stays plugged, and the driver comes back to it at odd times.
-                if size % (128 * MIB) == 0 {
-                    plugged.push((start, size));
-                }
-                json!({"event": "add_memory", "start": format!("{start:#x}"), "size": format!("{size:#x}"),
-                    "domain": prng.below(nodes)})
-            }
-            (4 | 5, Some(_)) => {
-                let index = usize::try_from(prng.below(plugged.len() as u64)).unwrap_or_default();
-                let (start, size) = plugged.remove(index);
-                json!({"event": "remove_memory", "start": format!("{start:#x}"), "size": format!("{size:#x}")})
-            }
-            (_, Some((start, size))) => block_event(prng, start / (128 * MIB) - 1, size / (128 * MIB)),
-        };
-        machine.events.push(event);
-    }
     machine
 }
 
@@ -468,17 +386,6 @@ mod tests {
     use super::*;
     use memtopo::tables::hmat::Hmat as HmatView;
     use memtopo::tables::srat::Srat as SratView;
-
-    #[test]
-    fn events_follow_from_the_seed_too() {
-        for seed in 0..100 {
-            let machine = eventful(seed);
-            assert_eq!(machine, eventful(seed), "seed {seed}");
-            assert!(machine.events.len() >= 3, "seed {seed}");
-            let dimms = machine.events.iter().any(|event| event["event"] == "add_memory");
-            assert_eq!(dimms, !machine.described.is_empty(), "seed {seed}");
-        }
-    }
 
     #[test]
     fn a_seed_is_one_machine_with_tables_that_read_back() {

@@ -1,5 +1,6 @@
 //! Random machines: each booted, compared, and shrunk when kernel and plan do not agree.
 
+pub mod eventful;
 pub mod fabric;
 pub mod generate;
 pub mod machine;

@@ -1,6 +1,7 @@
 //! One file for each command.
 
 pub(crate) mod build;
+pub(crate) mod cxl;
 pub(crate) mod dump;
 pub(crate) mod example;
 pub(crate) mod explain;

@@ -21,6 +21,7 @@ pub use ratio::{NodeRoom, Room};
 pub use steps::Step;
 
 use crate::linux::events::{self, Errno, Event};
+use crate::linux::placement::BootPlan;
 use crate::linux::reason::Reason;
 use crate::linux::settings::Settings;
 use crate::linux::state::{Failure, Inputs, State};
@@ -116,6 +117,8 @@ pub struct HotplugPlan<'a> {
     pub settings: Settings,
     /// What came of the events before.
     pub given: Vec<events::Step<'a>>,
+    /// What the boot put where for good, where the SRAT marks memory of the boot as hot-pluggable.
+    pub boot: Option<BootPlan>,
     /// The machine before the first goal.
     pub before: Layout,
     /// What there is to say to each goal.
@@ -164,6 +167,7 @@ pub fn plan<'a>(request: &Request<'_, 'a>) -> Result<HotplugPlan<'a>, Box<Failur
         block_size: state.blocks.size,
         settings,
         given,
+        boot: state.boot_plan(),
         before,
         answers,
         after: Layout::of(&state),

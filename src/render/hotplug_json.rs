@@ -1,6 +1,7 @@
 //! A hotplug plan as one JSON object; sizes in bytes, addresses as `0x` strings.
 
 use super::json::JsonWriter;
+use super::placement::placement_json;
 use super::plan_json::rule;
 use super::steps_json::{event, one_step};
 use crate::hotplug::devices::{Device, Layout};
@@ -26,6 +27,9 @@ pub fn hotplug_json<W: Write>(out: W, plan: &HotplugPlan<'_>) -> fmt::Result {
     text(&mut json, "online_policy", plan.settings.zone_policy.name())?;
     text(&mut json, "memmap_on_memory", plan.settings.memmap_on_memory.name())?;
     flag(&mut json, "met", plan.is_met())?;
+    if let Some(boot) = &plan.boot {
+        placement_json(&mut json, boot)?;
+    }
     json.key("before")?;
     layout(&mut json, &plan.before)?;
     list(&mut json, "given", &plan.given, one_step)?;

@@ -1,12 +1,14 @@
 //! A hotplug plan for a person: the four questions of whoever adds memory, the steps as shell commands, the risks, and what
 //! would do better; 80 columns wide, so that it can be pasted.
 
+use super::placement::findings_text;
 use super::style::{Colour, Style};
 use crate::hotplug::devices::{Device, Layout, ZoneSize};
 use crate::hotplug::{Added, Alternative, Answer, DeviceKind, HotplugPlan, Room, Step, Unmet};
 use crate::linux::events::{self, Cause};
 use crate::linux::hot_add::{Lost, LostTo, PageTables};
 use crate::linux::memmap::Home;
+use crate::linux::placement::findings::Finding;
 use crate::linux::zones::Zone;
 use crate::units::{BinarySize, ByteCount, NodeId};
 use alloc::format;
@@ -37,12 +39,26 @@ pub fn hotplug_text<W: Write>(out: &mut W, plan: &HotplugPlan<'_>, colour: Colou
         writeln!(out, "\n{}", colour.paint(Style::Heading, "what happened before"))?;
         plan.given.iter().try_for_each(|step| given(out, step))?;
     }
+    if let Some(boot) = &plan.boot {
+        findings(out, &boot.findings)?;
+    }
     for answer in &plan.answers {
         one_answer(out, answer, plan.block_size, colour)?;
     }
     let heading = if plan.answers.is_empty() { "layout" } else { "layout afterwards" };
     writeln!(out, "\n{}", colour.paint(Style::Heading, heading))?;
     layout(out, &plan.after, colour)
+}
+
+/// What lies in removable memory, in the width of the rest.
+fn findings<W: Write>(out: &mut W, findings: &[Finding]) -> fmt::Result {
+    let mut text = String::new();
+    findings_text(&mut text, findings, Colour::Off)?;
+    text.lines().try_for_each(|line| match line.strip_prefix("  ") {
+        Some(line) => wrapped(out, "  ", line),
+        None if line.is_empty() => out.write_char('\n'),
+        None => wrapped(out, "", line),
+    })
 }
 
 fn given<W: Write>(out: &mut W, step: &events::Step<'_>) -> fmt::Result {

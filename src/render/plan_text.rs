@@ -1,6 +1,6 @@
 //! A plan for a person: the nodes in a table, the tiers, what is unknown, and why.
 
-use super::placement::findings_text;
+use super::placement::{findings_text, placement_text};
 use super::plan_cxl_text;
 use super::style::{Colour, Style};
 use crate::linux::node_set::NodeSet;
@@ -36,6 +36,9 @@ pub fn plan_text<W: Write>(out: &mut W, plan: &Plan, colour: Colour, reasons: Re
     }
     if let Some(boot) = &plan.boot {
         findings_text(out, &boot.findings, colour)?;
+        if reasons == Reasons::All {
+            placement_text(out, boot, colour)?;
+        }
     }
     for unknown in &plan.unknown {
         let label = colour.paint(Style::Warning, "unknown");

@@ -10,7 +10,9 @@ use alloc::format;
 use alloc::string::String;
 
 /// Decoders that are on when the drivers come up: committed ones. A bridge or switch may still show the addresses of a
-/// region that it has lost; what counts there is a region, or a device behind it that decodes the same addresses.
+/// region that it has lost; what counts there is a region, or a device behind it that decodes the same addresses. The
+/// last committed one is on in any case: the count goes down with it (`drivers/cxl/core/hdm.c:
+/// cxl_port_commit_reap`).
 pub(crate) fn enabled(tree: &CxlTree) -> BTreeSet<String> {
     let of_endpoint = |decoder: &Decoder| {
         tree.port(&decoder.port).is_some_and(|port| port.kind == PortKind::Endpoint)
@@ -20,8 +22,13 @@ pub(crate) fn enabled(tree: &CxlTree) -> BTreeSet<String> {
         let same = |other: &&Decoder| other.start == decoder.start && other.size == decoder.size;
         tree.decoders.iter().filter(same).any(of_endpoint)
     };
+    let last = |decoder: &Decoder| {
+        let count = tree.port(&decoder.port).and_then(|port| port.decoders_committed);
+        count.is_some_and(|count| count == decoder.index.saturating_add(1))
+    };
     let on = |decoder: &&Decoder| {
-        tree.is_committed(decoder) && (decoder.region.is_some() || of_endpoint(decoder) || behind(decoder))
+        tree.is_committed(decoder)
+            && (decoder.region.is_some() || last(decoder) || of_endpoint(decoder) || behind(decoder))
     };
     tree.decoders.iter().filter(on).map(|decoder| decoder.name.clone()).collect()
 }

@@ -170,7 +170,9 @@ impl State<'_> {
     /// Takes added memory away, all of whose blocks are offline (`try_remove_memory`).
     pub(crate) fn remove_memory(&mut self, added: AddedMemory) {
         let AddedMemory { range, node, group, .. } = added;
-        self.blocks.remove(self.blocks.of(range.start), self.blocks.of(range.end));
+        let (first, end) = (self.blocks.of(range.start), self.blocks.of(range.end));
+        self.blocks.remove(first, end);
+        self.asked_in_vain.retain(|block, _| *block < first || *block >= end);
         self.added.retain(|known| known.range != range);
         if !self.added.iter().any(|known| known.group == group) {
             self.groups.remove(&group);

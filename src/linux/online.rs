@@ -204,6 +204,7 @@ impl State<'_> {
     fn block_online(&mut self, first: BlockId, end: BlockId, run: &Run, zone: Zone, reason: Reason) {
         let (node, pages) = (run.node(), self.block_pages(first, end));
         self.blocks.set(first, end, BlockState::Online(Some(zone)));
+        self.asked_in_vain.retain(|block, _| *block < first || *block >= end);
         let was_populated = self.zones.get(node, zone).present > 0;
         self.zones.grow(node, zone, pages, run.is_early());
         self.count(run.group, zone, |known| known.saturating_add(pages.count()));

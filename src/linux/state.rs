@@ -2,7 +2,7 @@
 
 use super::access::{Access, NodeAccess};
 use super::added::{AddedMemory, MemoryDevice, NotAdded};
-use super::block_map::{BlockMap, GroupId};
+use super::block_map::{BlockId, BlockMap, GroupId};
 use super::changes::Change;
 use super::coordinates::Class;
 use super::cxl::{self, Cxl};
@@ -16,7 +16,7 @@ use super::movable;
 use super::moved::Origin;
 use super::node_set::NodeSet;
 use super::nodes::{Description, Nodes, Stop};
-use super::online::Group;
+use super::online::{Group, OnlineKind};
 use super::placement::Placement;
 use super::quirks::Quirk;
 use super::reason::{Fact, Notes, Reason, Section, Subject, Unit};
@@ -75,6 +75,8 @@ pub struct State<'a> {
     pub added: Vec<AddedMemory>,
     /// What is online of memory that was added together.
     pub groups: BTreeMap<GroupId, Group>,
+    /// Blocks that were asked to come online while they were: what was asked stays until they come online again.
+    pub(crate) asked_in_vain: BTreeMap<BlockId, OnlineKind>,
     /// The number of the next group.
     pub(crate) next_group: u32,
     /// ACPI memory devices that are plugged in, whether the kernel took their memory or not.
@@ -175,6 +177,7 @@ impl<'a> State<'a> {
             weights,
             added: Vec::new(),
             groups: BTreeMap::new(),
+            asked_in_vain: BTreeMap::new(),
             next_group: 0,
             devices: inputs.memory_devices.to_vec(),
             zones,

@@ -64,14 +64,23 @@ impl State<'_> {
         Ok(())
     }
 
-    /// What could be taken offline goes back online, wherever the policy puts it now.
+    /// What could be taken offline goes back online, wherever the policy puts it now; but a block whose last request
+    /// was refused, as that asks (`drivers/base/memory.c: state_store, memory_subsys_online`).
     fn roll_back(&mut self, movable: impl Iterator<Item = (BlockId, BlockId)>) {
         let movable: Vec<(BlockId, BlockId)> = movable.collect();
         for (first, end) in &movable {
             self.take_offline(*first, *end);
         }
         for (first, end) in movable {
-            self.bring_online(first, end, OnlineKind::Policy);
+            let mut at = first;
+            for (block, kind) in
+                self.asked_in_vain.range(first..end).map(|(at, kind)| (*at, *kind)).collect::<Vec<_>>()
+            {
+                self.bring_online(at, block, OnlineKind::Policy);
+                self.bring_online(block, block.plus(1), kind);
+                at = block.plus(1);
+            }
+            self.bring_online(at, end, OnlineKind::Policy);
         }
     }
 
@@ -80,7 +89,10 @@ impl State<'_> {
         let at = format!("memory{block}/state");
         match self.blocks.get(block).map(|run| run.state) {
             None => Err(Stop::errno(Errno::NoEntry, at, rules::NO_BLOCK)),
-            Some(BlockState::Online(_)) => Err(Stop::errno(Errno::Invalid, at, rules::BLOCK_STATE)),
+            Some(BlockState::Online(_)) => {
+                self.asked_in_vain.insert(block, kind);
+                Err(Stop::errno(Errno::Invalid, at, rules::BLOCK_STATE))
+            }
             Some(BlockState::Offline) => {
                 self.bring_online(block, block.plus(1), kind);
                 Ok(())

@@ -7,6 +7,7 @@
 mod before_nodes;
 mod direct_map;
 pub mod findings;
+pub mod loader;
 mod memblock;
 pub mod sizes;
 

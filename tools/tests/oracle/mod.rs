@@ -2,8 +2,10 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+use memtopo::bundle::memory_map;
 use memtopo::linux::added::MemoryDevice;
 use memtopo::linux::kernel::CpuVendor;
+use memtopo::linux::placement::loader::end_of_initrd_on_qemu;
 use memtopo::linux::{Kernel, Version};
 use memtopo::range::AddressRange;
 use memtopo::topology::TableBytes;
@@ -109,6 +111,10 @@ impl Case {
             } else if line.contains("Reserving") {
                 platform.tables.extend(logged_range(line));
             }
+        }
+        if kernel.command_line.movable_node && kernel.platform.initrd.is_none() {
+            let maps = memory_map::read_text(self.log().as_bytes());
+            kernel.platform.reserved.extend(maps.firmware().and_then(end_of_initrd_on_qemu));
         }
         kernel
     }

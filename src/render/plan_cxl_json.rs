@@ -220,14 +220,14 @@ fn device<W: Write>(json: &mut Json<W>, device: &DaxPlan) -> fmt::Result {
     flag(json, "memmap_on_memory", device.memmap_on_memory)?;
     match device.numa_node {
         Some(node) => number(json, "numa_node", node)?,
+        // The kernel's word for no node.
         None => number(json, "numa_node", -1)?,
     }
     hex(json, "resource", device.range.start)?;
     number(json, "size", device.range.size())?;
-    match device.target_node {
-        Some(node) => number(json, "target_node", node)?,
-        // The kernel's word for no node.
-        None => number(json, "target_node", -1)?,
+    // This one is not there without a node (`drivers/dax/bus.c: dev_dax_visible`).
+    if let Some(node) = device.target_node {
+        number(json, "target_node", node)?;
     }
     json.end_object()?;
     json.end_object()

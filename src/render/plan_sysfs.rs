@@ -184,14 +184,15 @@ fn dax<W: Write>(out: &mut W, device: &DaxPlan) -> fmt::Result {
     file(out, format_args!("{DAX}/{name}/memmap_on_memory"), u8::from(device.memmap_on_memory))?;
     match device.numa_node {
         Some(node) => file(out, format_args!("{DAX}/{name}/numa_node"), node)?,
+        // The kernel's word for no node.
         None => file(out, format_args!("{DAX}/{name}/numa_node"), -1)?,
     }
     file(out, format_args!("{DAX}/{name}/resource"), format_args!("{:#x}", device.range.start))?;
     file(out, format_args!("{DAX}/{name}/size"), device.range.size())?;
+    // This one is not there without a node (`drivers/dax/bus.c: dev_dax_visible`).
     match device.target_node {
         Some(node) => file(out, format_args!("{DAX}/{name}/target_node"), node),
-        // The kernel's word for no node.
-        None => file(out, format_args!("{DAX}/{name}/target_node"), -1),
+        None => Ok(()),
     }
 }
 

@@ -5,7 +5,7 @@ use crate::linux::added::MemoryDevice;
 use crate::linux::block_map::{BlockId, BlockState};
 use crate::linux::hot_remove::Fate;
 use crate::linux::online::OnlineKind;
-use crate::linux::reason::Reason;
+use crate::linux::reason::{Reason, Section};
 use crate::linux::rules;
 use crate::linux::state::State;
 use crate::linux::zones::Zone;
@@ -48,6 +48,16 @@ impl State<'_> {
                 None => return Err(undetermined(String::from("del"))),
                 Some(Given::Busy) => {
                     if kernel {
+                        // In a kernel zone, only pages tell whether a block went offline and came back as was asked.
+                        let asked = self.asked_in_vain.range(first..end).map(|(block, _)| *block);
+                        let fixed = |block: &BlockId| {
+                            self.blocks.get(*block).is_none_or(|run| !in_kernel_zone(run.state))
+                        };
+                        for block in asked.filter(|block| !fixed(block)) {
+                            let missing =
+                                format!("whether block {block} was offline before the eject failed");
+                            self.notes.missing(Section::MovableZones, missing);
+                        }
                         self.roll_back(
                             runs.iter()
                                 .filter(|(_, run)| run.state == movable)

@@ -312,7 +312,7 @@ fn blocks_and_zones_equal_booted_kernels() {
         ("observed-6.12.json", Version::V6_12),
         ("observed-6.1.json", Version::V6_1),
     ] {
-        let mut tally = Tally { exceptions: BOOT_EXCEPTIONS, ..Tally::default() };
+        let mut tally = Tally::default();
         let mut compared = 0;
         for case in cases.iter().filter(|case| only.as_ref().is_none_or(|only| *only == case.name)) {
             let Some(observed) = case.observed(file) else { continue };
@@ -329,17 +329,3 @@ fn blocks_and_zones_equal_booted_kernels() {
     }
     assert_eq!(differences, 0, "blocks and zones differ from booted kernels");
 }
-
-/// Single sections of a boot that cannot be compared, by version and case, with the reason.
-const BOOT_EXCEPTIONS: &[(&str, &str, &str)] = &[
-    ("6.12 rnd-040", "boot node.*.memory_blocks", PAGES_OF_HOLES),
-    ("6.12 rnd-040", "boot memory.blocks.nodes", PAGES_OF_HOLES),
-    ("6.12 rnd-040", "boot memory.blocks.valid_zones", PAGES_OF_HOLES),
-    ("6.1 rnd-040", "boot node.*.memory_blocks", PAGES_OF_HOLES),
-    ("6.1 rnd-040", "boot memory.blocks.nodes", PAGES_OF_HOLES),
-    ("6.1 rnd-040", "boot memory.blocks.valid_zones", PAGES_OF_HOLES),
-];
-
-/// Why the owners of one block are not told for kernels before 7.2.
-const PAGES_OF_HOLES: &str = "before 7.2 a block with a hole also belongs to the node that the page structures of the hole name, and which \
-     that is hangs on the order of set-up";

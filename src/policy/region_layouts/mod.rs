@@ -1,6 +1,6 @@
 //! Which CXL regions a machine can have: every legal layout of a window over some devices, and the best of them.
 //!
-//! What is legal is what [`region_rules`](crate::linux::region_rules) say; this looks for all that satisfies them, and
+//! What is legal is what [`region_rules`] say; this looks for all that satisfies them, and
 //! for what comes nearest to a wish that does not.
 
 mod arrangement;

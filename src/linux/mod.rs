@@ -59,6 +59,7 @@ pub mod region_ids;
 pub mod region_map;
 pub mod region_performance;
 pub mod region_rules;
+mod region_space;
 pub mod regions;
 pub mod rules;
 pub mod settings;

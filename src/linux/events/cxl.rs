@@ -5,11 +5,8 @@ use crate::linux::block_map::{BlockId, BlockState};
 use crate::linux::changes::Change;
 use crate::linux::cxl::Cxl;
 use crate::linux::reason::{Reason, Section};
-use crate::linux::region_rules::{
-    Broken, RegionRule, UNIT, check_granularity, check_kind, check_size, check_ways,
-};
+use crate::linux::region_rules::{Broken, RegionRule, check_granularity, check_kind, check_size, check_ways};
 use crate::linux::rules;
-use crate::linux::soft_reserved::DaxParent;
 use crate::linux::state::State;
 use crate::linux::windows::RootDecoder;
 use crate::range::AddressRange;
@@ -173,69 +170,14 @@ impl State<'_> {
             return Ok(PhysAddr(0));
         }
         check_size(ways, size).map_err(refuse(at.clone()))?;
-        let Some(window) = self.window_of(root) else {
+        let Some(gaps) = self.gaps(root) else {
             return Err(undetermined("what the kernel does in a window that another one has cut off"));
         };
-        self.lowest_gap(&window, size).ok_or_else(|| {
-            let detail = format!("{:#x} bytes in {window}", size.0);
+        let lowest = gaps.iter().find(|gap| gap.size() >= size).map(|gap| gap.start);
+        lowest.ok_or_else(|| {
+            let detail = format!("{:#x} bytes in decoder0.{}", size.0, root.index);
             refuse(at)(Broken::new(RegionRule::FreeAddresses, detail))
         })
-    }
-
-    /// The addresses that regions of a root decoder can have: those of the outermost window around it, as it stands in
-    /// `/proc/iomem`, where it swallows what crosses its ends (`add_cxl_resources`, `pair_cxl_resource`). `None` for
-    /// one that is cut off by that.
-    fn window_of(&self, root: &RootDecoder) -> Option<AddressRange> {
-        let claimed = &self.cxl.as_ref()?.root.claimed;
-        let ranges: Vec<AddressRange> = claimed
-            .iter()
-            .filter_map(|(start, size)| AddressRange::from_base_size(*start, *size))
-            .filter(|range| !range.is_empty())
-            .collect();
-        let own = AddressRange::from_base_size(root.start, root.size)?;
-        let outermost = |range: &&AddressRange| {
-            range.covers(&own) && !ranges.iter().any(|other| other != *range && other.covers(range))
-        };
-        let mut window = *ranges.iter().find(outermost)?;
-        loop {
-            let crossing = self
-                .memory_map
-                .table
-                .iter()
-                .map(|entry| entry.range)
-                .find(|entry| entry.overlaps(&window) && !window.covers(entry) && !entry.covers(&window));
-            let Some(entry) = crossing else { break };
-            window = AddressRange::new(window.start.min(entry.start), window.end.max(entry.end));
-        }
-        let others = ranges.iter().filter(|other| !window.covers(other));
-        others.into_iter().all(|other| !other.overlaps(&window)).then_some(window)
-    }
-
-    /// The lowest gap of a window in steps of 256 MiB (`alloc_free_mem_region`).
-    fn lowest_gap(&self, window: &AddressRange, size: ByteCount) -> Option<PhysAddr> {
-        let regions = self.cxl.iter().flat_map(|cxl| &cxl.tree.regions);
-        let regions = regions.filter_map(|region| AddressRange::from_base_size(region.start, region.size));
-        let devices = self.dax.iter().filter(|device| device.parent == DaxParent::SoftReserved);
-        let map = self.memory_map.table.iter().filter(|entry| {
-            entry.kind != crate::tables::e820::E820Type::SOFT_RESERVED && !entry.range.covers(window)
-        });
-        let mut taken: Vec<AddressRange> = regions
-            .chain(devices.map(|device| device.range))
-            .chain(map.map(|entry| entry.range))
-            .chain(self.added.iter().map(|added| added.range))
-            .filter(|range| !range.is_empty())
-            .collect();
-        taken.sort_unstable_by_key(|range| range.start);
-        let up = |address: u64| address.checked_next_multiple_of(UNIT.0);
-        let mut start = up(window.start.0.max(UNIT.0))?;
-        for range in &taken {
-            let wanted = AddressRange::from_base_size(PhysAddr(start), size)?;
-            if range.overlaps(&wanted) {
-                start = up(range.end.0)?;
-            }
-        }
-        let wanted = AddressRange::from_base_size(PhysAddr(start), size)?;
-        window.covers(&wanted).then_some(PhysAddr(start))
     }
 
     /// The region driver takes a committed region; `dax_cxl` makes a device over volatile memory.

@@ -18,10 +18,9 @@ use crate::linux::region_rules::{
 };
 use crate::linux::state::State;
 use crate::linux::windows::RootDecoder;
-use crate::range::AddressRange;
 use crate::region::{Granularity, Ways};
 use crate::topology::cxl::{CxlTree, Memdev, Mode, Port as TreePort};
-use crate::units::{ByteCount, PhysAddr};
+use crate::units::ByteCount;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -144,7 +143,7 @@ impl Layouts {
         })?;
         check_kind(&window, question.mode).map_err(NoLayouts::Kind)?;
         let mut layouts = Self {
-            gap: largest_gap(tree, &window),
+            gap: state.gaps(&window).into_iter().flatten().map(|gap| gap.size()).max().unwrap_or_default(),
             window,
             mode: question.mode,
             devices: Vec::new(),
@@ -474,25 +473,6 @@ pub(crate) fn is_called(memdev: &Memdev, name: &str) -> bool {
 fn listed(names: impl Iterator<Item = String>) -> String {
     let names: Vec<String> = names.collect();
     if names.is_empty() { "none".to_string() } else { names.join(", ") }
-}
-
-/// The largest gap between the regions of a window, from 256 MiB on.
-fn largest_gap(tree: &CxlTree, window: &RootDecoder) -> ByteCount {
-    let end = window.start.0.saturating_add(window.size.0);
-    let first = window.start.max(PhysAddr(UNIT));
-    let mut used: Vec<AddressRange> = tree
-        .regions
-        .iter()
-        .filter_map(|region| AddressRange::from_base_size(region.start, region.size))
-        .filter(|range| !range.is_empty() && range.start.0 < end && range.end > first)
-        .collect();
-    used.sort_unstable();
-    let (mut from, mut largest) = (first.0, 0_u64);
-    for range in used {
-        largest = largest.max(range.start.0.saturating_sub(from));
-        from = from.max(range.end.0);
-    }
-    ByteCount(largest.max(end.saturating_sub(from)))
 }
 
 /// The port of an endpoint.

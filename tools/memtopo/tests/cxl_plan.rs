@@ -87,6 +87,25 @@ fn permutations(all: &[String], count: usize) -> Vec<Vec<String>> {
     shorter.iter().flat_map(longer).collect()
 }
 
+/// RAM of the boot in a window takes room as a region does, and a region begins at a multiple of 256 MiB: of 64 GiB from
+/// 64 GiB on, RAM in the first 128 MiB of the last 32 GiB leaves 32 GiB before it and 31.75 GiB behind.
+#[test]
+fn ram_in_a_window_takes_room() {
+    let machine = Machine::new("ram", &machine(ONE_WAY, ["64G"; 6]));
+    let map = scratch("cxl-plan-ram-map").join("map.txt");
+    let lines = "BIOS-e820: [mem 0x0000000000100000-0x000000003fffffff]  System RAM\n\
+        BIOS-e820: [mem 0x0000001800000000-0x0000001807ffffff]  System RAM\n";
+    std::fs::write(&map, lines).expect("a file");
+    let map = map.to_str().expect("a plain path");
+    for (window, free) in
+        [("decoder0.0", ", 32 GiB free in one piece"), ("decoder0.1", ", 64 GiB free in one piece")]
+    {
+        let output = memtopo(&["cxl", "plan", &machine.0, "--memory-map", map, "--window", window], b"");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains(free), "{window}: {text}");
+    }
+}
+
 /// The orders that are listed are exactly those that pass all rules when each is tried on its own, and as many as are
 /// counted.
 #[test]

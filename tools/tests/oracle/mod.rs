@@ -5,10 +5,10 @@
 use memtopo::bundle::memory_map;
 use memtopo::linux::added::MemoryDevice;
 use memtopo::linux::kernel::CpuVendor;
-use memtopo::linux::placement::loader::end_of_initrd_on_qemu;
+use memtopo::linux::placement::loader::assume_initrd;
 use memtopo::linux::{Kernel, Version};
 use memtopo::range::AddressRange;
-use memtopo::topology::TableBytes;
+use memtopo::topology::{TableBytes, Topology};
 use memtopo::units::{ApicId, ByteCount, PhysAddr, ProximityDomain};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -112,9 +112,9 @@ impl Case {
                 platform.tables.extend(logged_range(line));
             }
         }
-        if kernel.command_line.movable_node && kernel.platform.initrd.is_none() {
-            let maps = memory_map::read_text(self.log().as_bytes());
-            kernel.platform.reserved.extend(maps.firmware().and_then(end_of_initrd_on_qemu));
+        let maps = memory_map::read_text(self.log().as_bytes());
+        if let Some(map) = maps.firmware() {
+            self.with_tables(|tables| assume_initrd(&mut kernel, &Topology::read(tables), map));
         }
         kernel
     }

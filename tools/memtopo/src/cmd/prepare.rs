@@ -8,7 +8,7 @@ use memtopo::bundle::memory_map::{FirmwareMap, MapEntry, MapForm, MapKind};
 use memtopo::bundle::{BundledTable, Container, TableSet};
 use memtopo::linux::added::MemoryDevice;
 use memtopo::linux::kernel::CpuVendor;
-use memtopo::linux::placement::loader::end_of_initrd_on_qemu;
+use memtopo::linux::placement::loader::assume_initrd;
 use memtopo::linux::qos::QtgReply;
 use memtopo::linux::table_upgrade::{self, Fate};
 use memtopo::linux::{Inputs, Kernel, Version};
@@ -51,26 +51,14 @@ pub(crate) fn machine<T>(args: &Machine, work: impl FnOnce(Inputs<'_>) -> Result
     let mut kernel = kernel(args)?;
     let qtg = &mut kernel.platform.cxl.qtg;
     *qtg = qtg.take().or_else(|| loaded.qtg.clone());
-    take_initrd_as_emulated(&mut kernel, &topology, &map);
-    let devices = args.memory_device.iter().map(|text| memory_device(text)).collect::<Result<Vec<_>>>()?;
-    work(Inputs { topology: &topology, memory_map: &map, memory_devices: &devices, kernel: &kernel })
-}
-
-/// With `movable_node` it matters on which node the initrd is. On QEMU that is known without being told.
-fn take_initrd_as_emulated(kernel: &mut Kernel, topology: &Topology<'_>, map: &FirmwareMap) {
-    let platform = &mut kernel.platform;
-    let told = platform.initrd.is_some() || !platform.reserved.is_empty();
-    if told || !kernel.command_line.movable_node || !platform.cxl.is_emulated(topology) {
-        return;
-    }
-    if let Some(page) = end_of_initrd_on_qemu(map) {
-        let end = page.end.0;
+    if let Some(end) = assume_initrd(&mut kernel, &topology, &map) {
         eprintln!(
             "memtopo: note: taking an initrd to end at {end:#x}, as QEMU puts it; --platform initrd=START-END tells \
              another"
         );
-        platform.reserved.push(page);
     }
+    let devices = args.memory_device.iter().map(|text| memory_device(text)).collect::<Result<Vec<_>>>()?;
+    work(Inputs { topology: &topology, memory_map: &map, memory_devices: &devices, kernel: &kernel })
 }
 
 /// The ACPI tables that the kernel works with: those of the firmware, upgraded by those of an initrd.
